@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * A DKIM private key: read once, checked once. A key that could fail per message is
+ * refused at load (encrypted, DER, EC, RSA under 1024 bits, truncated), each with one
+ * sentence.
+ *
+ * Safe: a regular file (symlinks are followed to one), owned by root or the service user,
+ * nothing for others; its folder not writable by group or others unless sticky.
+ */
+
+enum dkim_algorithm { DKIM_RSA_SHA256, DKIM_ED25519_SHA256 };
+
+struct dkim_key {
+	enum dkim_algorithm algorithm;
+	unsigned bits;
+	char *pem; /* NUL-terminated, as libopendkim takes it; wiped on free */
+	size_t pem_len;
+	char *public_base64; /* what belongs into p= of the record */
+};
+
+/*
+ * Reads and checks @path. @service_uid: who besides root may own it. Returns 0 and *ret,
+ * or -EINVAL with one sentence in @errbuf: what is wrong and the command or step that
+ * mends it.
+ */
+int dkim_key_load(
+    const char *path, uid_t service_uid, struct dkim_key **ret, char *errbuf,
+    size_t errsize);
+struct dkim_key *dkim_key_free(struct dkim_key *key);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "common/address.h"
+#include "common/ip.h"
+#include "common/where.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Access lists: hosts, addresses, SASL users. Built once, immutable afterwards, read by
+ * all threads without a lock. Sized for a million entries each: at most 16 bytes a CIDR
+ * range and 64 bytes a mail address with its text, no pointer per entry.
+ *
+ * Building: list_new(), list_add() for every entry, list_seal(). The caller brings where
+ * each entry stands; a match gives it back, so that a log line or `postern explain` can
+ * name it.
+ */
+
+/* What one entry carries besides itself. */
+struct list_entry {
+	const char *reason; /* NULL, or shown in log and reply; copied by list_add */
+	struct where where; /* file is copied once per file */
+	uint32_t
+	    payload; /* the caller's own, 0 for none (relay.hosts: the rule's number) */
+};
+
+/* The entry that matched. Strings live as long as the list. */
+struct list_match {
+	const char *reason; /* or NULL */
+	struct where where;
+	uint32_t payload;
+	char text[ADDRESS_TEXT_MAX]; /* the entry in canonical form */
+};
+
+/* ---- hosts ---- */
+
+struct host_list;
+
+/* The client as Postfix tells it. */
+struct client {
+	struct ip ip;
+	/* Forward-confirmed name, lower case, no final dot; "" when Postfix says
+	 * `unknown` or nothing: then entries by name cannot tell. */
+	char name[ADDRESS_DOMAIN_MAX + 1];
+};
+
+enum host_result {
+	HOST_NO_MATCH,
+	HOST_MATCH,
+	HOST_EXCEPTION,   /* a written !ENTRY: no match, whatever names and DNS say */
+	HOST_CANNOT_TELL, /* an entry by name, and the client's name is not known */
+};
+
+int host_list_new(struct host_list **ret);
+
+/*
+ * Adds one written entry. @grants: the list gives permission, so catch-alls are refused.
+ * Returns NULL, or what is wrong and what was expected (static, or in @errbuf).
+ */
+const char *host_list_add(
+    struct host_list *list, const char *text, size_t len, bool grants,
+    const struct list_entry *entry, char errbuf[static 256]);
+
+/* Sorts and flattens. Returns 0 or -ENOMEM. @ret_repeated: entries that repeat or are
+ * covered. */
+int host_list_seal(struct host_list *list, size_t *ret_repeated);
+
+struct host_list *host_list_free(struct host_list *list);
+
+/* @ret may be NULL; otherwise set on HOST_MATCH and HOST_EXCEPTION. A NULL list is empty.
+ */
+enum host_result host_list_match(
+    const struct host_list *list, const struct client *client, struct list_match *ret);
+
+/* True when the list has no entry (an "only these" list is then off). NULL is empty. */
+bool host_list_empty(const struct host_list *list);
+size_t host_list_count(const struct host_list *list);
+
+/* ---- mail addresses ---- */
+
+struct address_list;
+
+int address_list_new(struct address_list **ret);
+/* Entries: user@domain, @domain or domain, .domain (subdomains), user@ (any domain), <>.
+ */
+const char *address_list_add(
+    struct address_list *list, const char *text, size_t len, const char *delimiters,
+    const struct list_entry *entry, char errbuf[static 256]);
+int address_list_seal(struct address_list *list, size_t *ret_repeated);
+struct address_list *address_list_free(struct address_list *list);
+
+/* ADDRESS_ABSENT and ADDRESS_BAD match nothing. @ret may be NULL. A NULL list is empty.
+ */
+bool address_list_match(
+    const struct address_list *list, const struct address *address,
+    struct list_match *ret);
+bool address_list_empty(const struct address_list *list);
+size_t address_list_count(const struct address_list *list);
+
+/* ---- SASL users ---- */
+
+struct user_list;
+
+int user_list_new(struct user_list **ret);
+/* Entries: a SASL user name, or @realm. */
+const char *user_list_add(
+    struct user_list *list, const char *text, size_t len, const struct list_entry *entry,
+    char errbuf[static 256]);
+int user_list_seal(struct user_list *list, size_t *ret_repeated);
+struct user_list *user_list_free(struct user_list *list);
+bool user_list_match(
+    const struct user_list *list, const struct address *user, struct list_match *ret);
+bool user_list_empty(const struct user_list *list);
+size_t user_list_count(const struct user_list *list);
+
+/*
+ * Splits a line of a `file:` list into entry and reason: the entry is the first word
+ * (quotes of a quoted local part respected), a `#` at the line's start or after white
+ * space begins a comment, the rest is the reason, outer blanks stripped. False: nothing
+ * on this line. Points into @line.
+ */
+bool list_line_split(
+    const char *line, size_t len, const char **ret_entry, size_t *ret_entry_len,
+    const char **ret_reason, size_t *ret_reason_len);

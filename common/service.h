@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stddef.h>
+
+/* What a daemon does once about itself: privileges, descriptors, systemd. */
+
+#define EXIT_USAGE  64 /* sysexits.h EX_USAGE */
+#define EXIT_CONFIG 78 /* sysexits.h EX_CONFIG */
+
+/*
+ * Becomes @user with its groups for good, and proves that root cannot be regained. @user
+ * "" stays: *ret_is_root then tells whether a warning is due. Not root and @user is
+ * another: an error. Returns 0, or -1 with a sentence in @errbuf.
+ */
+int service_drop_privileges(
+    const char *user, int *ret_is_root, char *errbuf, size_t errsize);
+
+/* Raises the descriptor limit to its hard maximum; returns the limit now in force. */
+size_t service_raise_descriptors(void);
+
+/* sd_notify(3), where built with it and started by systemd; otherwise nothing. */
+void service_notify(const char *state);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "common/config.h"
+#include "policyd/core/facts.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Limits: which of them a request is charged to, under which key, and the sliding
+ * window's arithmetic. Reads no clock and no store: the caller brings time and state.
+ *
+ * The window slides as a weighted pair of buckets: use = this bucket + the previous one's
+ * share that the window still covers, rounded up. Two counters per key instead of a log
+ * of timestamps: that bound on memory is the point.
+ */
+
+#define CHARGE_KEY_MAX 288
+
+/* What one limit asks of the store for one request. */
+struct charge {
+	uint32_t limit; /* index into config.limits */
+	uint32_t window_s;
+	uint64_t amount;
+	uint64_t max;
+	bool hard; /* over: nothing of the plan is charged. Soft ones are charged all the
+		      same */
+	uint16_t key_len;
+	char key[CHARGE_KEY_MAX]; /* limit name and canonical subject */
+};
+
+/* What the store says of one charge. */
+struct charge_result {
+	uint64_t used;          /* before this charge; of a charged one, after it */
+	bool over;              /* used + amount > max */
+	uint32_t retry_after_s; /* over: when the amount would fit; UINT32_MAX: never */
+};
+
+enum outcome_kind {
+	OUTCOME_FITS,        /* (all hard ones) fit; charged if that was asked */
+	OUTCOME_OVER,        /* a hard one is over; nothing was charged */
+	OUTCOME_UNAVAILABLE, /* the store cannot tell now */
+};
+
+struct outcome {
+	enum outcome_kind kind;
+	size_t count;
+	struct charge_result results[LIMITS_MAX]; /* in the order of the charges */
+};
+
+/* The two counters of one key. All zero is a fresh one. */
+struct window {
+	int64_t start_ms; /* the time at which the current bucket began, a multiple of the
+			     window */
+	uint64_t current, previous;
+};
+
+/*
+ * Rolls @window on to @now_ms and returns its use, rounded up. A clock that stepped back
+ * leaves the window where it was, unless that is more than one window ahead of now: then
+ * it is pulled back to now with its counts.
+ */
+uint64_t window_use(struct window *window, uint32_t window_s, int64_t now_ms);
+
+/* Rolls, looks whether @amount fits under @max, says when it would. Charges nothing. */
+struct charge_result window_look(
+    struct window *window, uint32_t window_s, int64_t now_ms, uint64_t amount,
+    uint64_t max);
+
+/* Adds @amount to a window that window_look() has just rolled; saturates. */
+void window_add(struct window *window, uint64_t amount);
+
+/*
+ * Fills in the charge of limit number @index for this request, or returns false: `when`
+ * does not hold, a subject is absent, nothing to count in this state, or an override
+ * lifts it. For a limit per message: window_s 0 and no key; the caller compares amount
+ * with max itself.
+ */
+bool limit_charge(
+    const struct config *config, size_t index, const struct facts *facts,
+    struct charge *ret);
