@@ -10,7 +10,7 @@
 #define CLEANUP(function) __attribute__((cleanup(function)))
 
 #define TAKE(pointer)                                                                    \
-	({                                                                               \
+	__extension__({                                                                  \
 		__typeof__(pointer) taken_ = (pointer);                                  \
 		(pointer) = 0;                                                           \
 		taken_;                                                                  \

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/dkim_key.h"
+
+#include "common/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/bio.h>
+#include <openssl/decoder.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* An RSA key of 8192 bits takes 6.4 KB of PEM; certificates may stand beside it. */
+#define FILE_MAX_BYTES (64 * 1024)
+
+/* RFC 8301, 3.2: verifiers must not accept less. */
+#define RSA_BITS_MIN 1024
+/* Bounds the time of one signature (RSA-8192: about 10 ms). */
+#define RSA_BITS_MAX 8192
+
+/* What a key file was, as read: wiped when it goes. */
+struct key_text {
+	char *bytes; /* NUL-terminated */
+	size_t len;
+};
+
+static void key_text_done(struct key_text *text)
+{
+	if (text->bytes)
+		OPENSSL_cleanse(text->bytes, text->len);
+	free(text->bytes);
+}
+
+static void fd_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static void pkey_freep(EVP_PKEY **pkey)
+{
+	EVP_PKEY_free(*pkey);
+}
+
+static void bio_freep(BIO **bio)
+{
+	/* Everything that passes here is secret or may be. */
+	BIO_free(*bio);
+}
+
+static void decoder_freep(OSSL_DECODER_CTX **decoder)
+{
+	OSSL_DECODER_CTX_free(*decoder);
+}
+
+static void md_freep(EVP_MD_CTX **md)
+{
+	EVP_MD_CTX_free(*md);
+}
+
+static void string_freep(char **string)
+{
+	free(*string);
+}
+
+DEFINE_CLEANUP(struct dkim_key, dkim_key_free)
+
+/* Where to complain: the file's name stands before every sentence. */
+struct complaint {
+	const char *path;
+	char *buf;
+	size_t size;
+};
+
+__attribute__((format(printf, 2, 3))) static int
+refuse(const struct complaint *to, const char *format, ...)
+{
+	char text[PATH_MAX + 512];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	snprintf(to->buf, to->size, "key file %s %s", to->path, text);
+	return -EINVAL;
+}
+
+/* One check with one remedy for a folder that lets others swap the key. */
+static int check_folder(const char *path, const struct complaint *to)
+{
+	CLEANUP(string_freep) char *folder = strdup(path);
+	if (!folder)
+		return refuse(to, "cannot be read: out of memory");
+	char *slash = strrchr(folder, '/');
+	if (!slash)
+		strcpy(folder, ".");
+	else
+		slash[slash == folder ? 1 : 0] = '\0';
+
+	struct stat st;
+	if (stat(folder, &st) < 0)
+		return refuse(
+		    to,
+		    "cannot be checked: folder %s: %s; let the service user search it",
+		    folder, strerror(errno));
+	if (st.st_mode & S_ISVTX || !(st.st_mode & (S_IWGRP | S_IWOTH)))
+		return 0;
+	return refuse(
+	    to,
+	    "can be replaced by others: folder %s is writable by %s (mode %04o); run: "
+	    "chmod go-w %s",
+	    folder, st.st_mode & S_IWOTH ? "everybody" : "its group", st.st_mode & 07777u,
+	    folder);
+}
+
+static int check_file(int fd, uid_t service_uid, const struct complaint *to)
+{
+	struct stat st;
+	if (fstat(fd, &st) < 0)
+		return refuse(to, "cannot be examined: %s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return refuse(
+		    to,
+		    "is no regular file; name the PEM file that holds the private key");
+	if (st.st_uid != 0 && st.st_uid != service_uid)
+		return refuse(
+		    to,
+		    "belongs to user id %lu, neither root nor the service user (%lu); "
+		    "run: "
+		    "chown %lu %s",
+		    (unsigned long)st.st_uid, (unsigned long)service_uid,
+		    (unsigned long)service_uid, to->path);
+	if (st.st_mode & S_IRWXO)
+		return refuse(
+		    to, "is open to everybody (mode %04o); run: chmod o= %s",
+		    st.st_mode & 07777u, to->path);
+	if (st.st_mode & S_IWGRP)
+		return refuse(
+		    to, "is writable by its group (mode %04o); run: chmod g-w %s",
+		    st.st_mode & 07777u, to->path);
+	if (st.st_size > FILE_MAX_BYTES)
+		return refuse(
+		    to, "is too large for a key (%lld bytes, at most %d)",
+		    (long long)st.st_size, FILE_MAX_BYTES);
+	return 0;
+}
+
+static int read_all(int fd, const struct complaint *to, struct key_text *ret)
+{
+	ret->bytes = malloc(FILE_MAX_BYTES + 1);
+	if (!ret->bytes)
+		return refuse(to, "cannot be read: out of memory");
+	while (ret->len < FILE_MAX_BYTES) {
+		ssize_t n = read(fd, ret->bytes + ret->len, FILE_MAX_BYTES - ret->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return refuse(to, "cannot be read: %s", strerror(errno));
+		if (n == 0)
+			break;
+		ret->len += (size_t)n;
+	}
+	ret->bytes[ret->len] = '\0';
+	return 0;
+}
+
+static int read_key_file(
+    const char *path, uid_t service_uid, const struct complaint *to, struct key_text *ret)
+{
+	/* Without O_NONBLOCK a FIFO would hold the load for ever. */
+	CLEANUP(fd_close)
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0 && errno == EACCES)
+		return refuse(
+		    to,
+		    "is not readable by user id %lu: Permission denied; run: chown %lu "
+		    "%s, "
+		    "and let that user search its folders",
+		    (unsigned long)geteuid(), (unsigned long)service_uid, path);
+	if (fd < 0)
+		return refuse(to, "cannot be opened: %s", strerror(errno));
+
+	int r = check_file(fd, service_uid, to);
+	if (r < 0)
+		return r;
+	/* A symlink is as safe as both folders: the one it stands in, and its target's.
+	 */
+	CLEANUP(string_freep) char *real = realpath(path, NULL);
+	if (!real)
+		return refuse(to, "cannot be resolved: %s", strerror(errno));
+	r = check_folder(path, to);
+	if (r == 0)
+		r = check_folder(real, to);
+	if (r < 0)
+		return r;
+	return read_all(fd, to, ret);
+}
+
+/* OpenSSL's own default asks for the pass phrase on the terminal. */
+static int no_passphrase(char *buf, int size, int writing, void *asked)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	*(bool *)asked = true;
+	return 0;
+}
+
+/* What stands in the file instead of a key, told by its look. */
+static int
+refuse_unparsable(const struct key_text *text, bool encrypted, const struct complaint *to)
+{
+	if (text->len == 0)
+		return refuse(
+		    to, "is empty; create the key with: openssl genrsa -out %s 2048",
+		    to->path);
+	if (encrypted || strstr(text->bytes, "-----BEGIN ENCRYPTED PRIVATE KEY-----") ||
+	    strstr(text->bytes, "Proc-Type: 4,ENCRYPTED"))
+		return refuse(
+		    to,
+		    "is encrypted, and nobody can be asked for its pass phrase; write it "
+		    "without one: openssl pkey -in %s -out NEW.pem",
+		    to->path);
+	if (text->bytes[0] == 0x30)
+		return refuse(
+		    to,
+		    "is in DER form; write it as PEM: openssl pkey -inform DER -in %s "
+		    "-out NEW.pem",
+		    to->path);
+	if (strstr(text->bytes, "-----BEGIN OPENSSH PRIVATE KEY-----"))
+		return refuse(
+		    to,
+		    "is an OpenSSH key; write it as PEM: ssh-keygen -p -m PEM -f COPY");
+	if (strstr(text->bytes, "PRIVATE KEY-----"))
+		return refuse(
+		    to,
+		    "is damaged or cut short: its PEM block does not parse; restore it "
+		    "from a copy");
+	if (strstr(text->bytes, "-----BEGIN PUBLIC KEY-----") ||
+	    strstr(text->bytes, "-----BEGIN RSA PUBLIC KEY-----"))
+		return refuse(
+		    to, "holds a public key; name the file with the private key");
+	return refuse(
+	    to, "holds no PEM private key (no \"-----BEGIN PRIVATE KEY-----\")");
+}
+
+/*
+ * OSSL_DECODER, not PEM_read_bio_PrivateKey(): that one is the door through which
+ * libopendkim takes its keys.
+ */
+static EVP_PKEY *parse_private(const struct key_text *text, bool *ret_encrypted)
+{
+	EVP_PKEY *pkey = NULL;
+	CLEANUP(bio_freep) BIO *bio = BIO_new_mem_buf(text->bytes, (int)text->len);
+	CLEANUP(decoder_freep)
+	OSSL_DECODER_CTX *decoder = OSSL_DECODER_CTX_new_for_pkey(
+	    &pkey, "PEM", NULL, NULL, EVP_PKEY_KEYPAIR, NULL, NULL);
+	*ret_encrypted = false;
+	if (bio && decoder &&
+	    OSSL_DECODER_CTX_set_pem_password_cb(decoder, no_passphrase, ret_encrypted) &&
+	    !OSSL_DECODER_from_bio(decoder, bio)) {
+		EVP_PKEY_free(pkey);
+		pkey = NULL;
+	}
+	ERR_clear_error();
+	return pkey;
+}
+
+static int check_type(EVP_PKEY *pkey, const struct complaint *to, struct dkim_key *key)
+{
+	key->bits = (unsigned)EVP_PKEY_get_bits(pkey);
+	if (EVP_PKEY_is_a(pkey, "ED25519")) {
+		key->algorithm = DKIM_ED25519_SHA256;
+		return 0;
+	}
+	if (!EVP_PKEY_is_a(pkey, "RSA")) {
+		const char *type = EVP_PKEY_get0_type_name(pkey);
+		return refuse(
+		    to,
+		    "is of type %s, which DKIM has not; RSA (2048 bits) or Ed25519 is "
+		    "expected",
+		    type ? type : "unknown");
+	}
+	key->algorithm = DKIM_RSA_SHA256;
+	if (key->bits < RSA_BITS_MIN)
+		return refuse(
+		    to,
+		    "has %u bits; verifiers refuse RSA keys under %d (RFC 8301), 2048 is "
+		    "right",
+		    key->bits, RSA_BITS_MIN);
+	if (key->bits > RSA_BITS_MAX)
+		return refuse(
+		    to, "has %u bits, at most %d are taken; 2048 is right", key->bits,
+		    RSA_BITS_MAX);
+	return 0;
+}
+
+/* Signs and verifies once: halves that do not belong together show here, not per mail. */
+static bool signs_and_verifies(EVP_PKEY *pkey, enum dkim_algorithm algorithm)
+{
+	static const unsigned char probe[] = "postern";
+	unsigned char signature[RSA_BITS_MAX / 8];
+	size_t len = sizeof(signature);
+	const EVP_MD *md = algorithm == DKIM_RSA_SHA256 ? EVP_sha256() : NULL;
+	CLEANUP(md_freep) EVP_MD_CTX *sign = EVP_MD_CTX_new();
+	CLEANUP(md_freep) EVP_MD_CTX *verify = EVP_MD_CTX_new();
+
+	bool good = sign && verify &&
+		    EVP_DigestSignInit(sign, NULL, md, NULL, pkey) == 1 &&
+		    EVP_DigestSign(sign, signature, &len, probe, sizeof(probe)) == 1 &&
+		    EVP_DigestVerifyInit(verify, NULL, md, NULL, pkey) == 1 &&
+		    EVP_DigestVerify(verify, signature, len, probe, sizeof(probe)) == 1;
+	ERR_clear_error();
+	return good;
+}
+
+/*
+ * The key is written anew from what was checked: libopendkim takes as DER whatever does
+ * not begin with "-----", and a file may carry text or certificates before the key.
+ */
+static bool keep_pem(EVP_PKEY *pkey, struct dkim_key *key)
+{
+	CLEANUP(bio_freep) BIO *bio = BIO_new(BIO_s_secmem());
+	if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL))
+		return false;
+	char *bytes;
+	long len = BIO_get_mem_data(bio, &bytes);
+	if (len <= 0)
+		return false;
+	key->pem = malloc((size_t)len + 1);
+	if (!key->pem)
+		return false;
+	memcpy(key->pem, bytes, (size_t)len);
+	key->pem[len] = '\0';
+	key->pem_len = (size_t)len;
+	return true;
+}
+
+/* p=: RFC 6376, 3.6.1 (SubjectPublicKeyInfo) for RSA, RFC 8463 (32 raw bytes) else. */
+static bool keep_public(EVP_PKEY *pkey, struct dkim_key *key)
+{
+	unsigned char raw[32];
+	unsigned char *der = NULL;
+	const unsigned char *from;
+	int len;
+	if (key->algorithm == DKIM_ED25519_SHA256) {
+		size_t raw_len = sizeof(raw);
+		if (!EVP_PKEY_get_raw_public_key(pkey, raw, &raw_len))
+			return false;
+		from = raw;
+		len = (int)raw_len;
+	} else {
+		len = i2d_PUBKEY(pkey, &der);
+		from = der;
+	}
+	if (len > 0)
+		key->public_base64 = malloc((size_t)(len + 2) / 3 * 4 + 1);
+	if (key->public_base64)
+		EVP_EncodeBlock((unsigned char *)key->public_base64, from, len);
+	OPENSSL_free(der);
+	return key->public_base64 != NULL;
+}
+
+int dkim_key_load(
+    const char *path, uid_t service_uid, struct dkim_key **ret, char *errbuf,
+    size_t errsize)
+{
+	const struct complaint to = {path, errbuf, errsize};
+	CLEANUP(key_text_done) struct key_text text = {NULL, 0};
+	int r = read_key_file(path, service_uid, &to, &text);
+	if (r < 0)
+		return r;
+
+	bool encrypted;
+	CLEANUP(pkey_freep) EVP_PKEY *pkey = parse_private(&text, &encrypted);
+	if (!pkey)
+		return refuse_unparsable(&text, encrypted, &to);
+
+	CLEANUP(dkim_key_freep) struct dkim_key *key = calloc(1, sizeof(*key));
+	if (!key)
+		return refuse(&to, "cannot be kept: out of memory");
+	r = check_type(pkey, &to, key);
+	if (r < 0)
+		return r;
+	if (!signs_and_verifies(pkey, key->algorithm))
+		return refuse(
+		    &to,
+		    "is damaged: what it signs does not verify; restore it from a copy");
+	if (!keep_pem(pkey, key) || !keep_public(pkey, key)) {
+		ERR_clear_error();
+		return refuse(&to, "cannot be kept: OpenSSL refused to write it out");
+	}
+	*ret = TAKE(key);
+	return 0;
+}
+
+struct dkim_key *dkim_key_free(struct dkim_key *key)
+{
+	if (!key)
+		return NULL;
+	if (key->pem)
+		OPENSSL_cleanse(key->pem, key->pem_len);
+	free(key->pem);
+	free(key->public_base64);
+	free(key);
+	return NULL;
+}
