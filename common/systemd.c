@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/systemd.h"
+
+#include <systemd/sd-daemon.h>
+
+_Static_assert(SYSTEMD_FIRST == SD_LISTEN_FDS_START, "sd_listen_fds(3)");
+
+int systemd_listen_fds(void)
+{
+	return sd_listen_fds(1);
+}
+
+void systemd_notify(const char *state)
+{
+	/* Nobody to tell it to, when this fails. */
+	(void)sd_notify(0, state);
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/systemd.h"
+
+int systemd_listen_fds(void)
+{
+	return 0;
+}
+
+void systemd_notify(const char *state)
+{
+	(void)state;
+}
