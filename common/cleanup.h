@@ -21,3 +21,9 @@
 	{                                                                                \
 		destructor(*pointer);                                                    \
 	}
+
+/*
+ * For large buffers on a hot path that are written before they are read:
+ * -ftrivial-auto-var-init=zero would clear them at each call.
+ */
+#define UNINITIALIZED __attribute__((uninitialized))

@@ -5,7 +5,6 @@
 enum check_id {
 	CHECK_HOST_BLOCK,
 	CHECK_SUBMISSION_HOSTS,
-	CHECK_COUNTRY,
 	CHECK_AUTH_PORT,
 	CHECK_AUTH_TLS,
 	CHECK_AUTH_REQUIRED,
@@ -25,3 +24,11 @@ const char *check_name(enum check_id id);
 
 /* The check of that name; CHECK_NONE: there is none. */
 enum check_id check_by_name(const char *name);
+
+enum check_result {
+	CHECK_NOT_APPLICABLE, /* nothing configured, or nothing to look at */
+	CHECK_PASSED,
+	CHECK_OBJECTED,    /* finding.verdict is the reply */
+	CHECK_CANNOT_TELL, /* passes, but no grant may rest on it: finding.failure */
+	CHECK_NOT_REACHED, /* not asked in this state or context */
+};

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "common/config.h"
+#include "policyd/core/checks/check.h"
 #include "policyd/core/facts.h"
+#include "policyd/core/grant.h"
 #include "policyd/core/limits.h"
 #include "policyd/core/verdict.h"
 
@@ -10,51 +12,60 @@
  * The decision, pure: decide() turns facts into a plan, the store answers the plan's
  * charges, settle() turns plan and outcome into the verdict. Daemon, `postern explain`
  * and the scenarios call the same two functions.
+ *
+ * struct plan is large; callers keep one per thread and never zero it: only what its
+ * counts cover is valid.
  */
 
-enum check_result {
-	CHECK_NOT_APPLICABLE, /* too early a state, not asked by this context, list empty
-			       */
-	CHECK_PASSED,
-	CHECK_OBJECTED,
-	CHECK_CANNOT_TELL, /* an unavailable fact; failure.c says what it means */
-	CHECK_NOT_REACHED, /* an earlier check gave the reply */
-};
-
-/* For `postern explain`: what every check said. */
+/* For `postern explain`: what every check said, and the grant. */
 struct trace {
 	struct {
-		enum check_result result;
-		bool shadow;                /* objected, and only logs */
-		bool matched;               /* @match is set */
-		char why[VERDICT_TEXT_MAX]; /* printable */
-		struct list_match match;
+		struct finding finding;
+		bool shadow; /* objected, and only logs */
 	} checks[CHECK_COUNT];
-	char grant[VERDICT_TEXT_MAX]; /* what granted, "" when nothing did */
+	struct grant grant;
+};
+
+/* A per-message limit that is over, found without a store; limit is its index. */
+struct message_over {
+	bool is_over;
+	bool hard;
+	uint32_t limit;
+	uint64_t amount, max;
 };
 
 struct plan {
 	struct verdict
-	    verdict; /* final when !asks_store; else the answer if everything fits */
+	    verdict; /* the answer if no limit objects; final when !asks_store */
 	bool asks_store;
 	bool commit; /* charge; else look */
-	bool grants; /* Postern grants this recipient: `relayed` from now on */
+	/* The state that charges, or the message's end: warn, hold, filter and shadow
+	 * wait for it, so that each is said once and none takes the place of a grant at
+	 * RCPT. */
+	bool is_last;
+	bool grants; /* Postern grants this recipient: `relayed` holds from now on */
 	size_t charges_count;
 	struct charge charges[LIMITS_MAX];
-	/* Shadowed objections, for the log. */
-	size_t shadows_count;
-	struct verdict shadows[CHECK_COUNT];
+	struct message_over message; /* the strictest one */
+	size_t shadows_count;        /* shadowed objections, for the log */
+	struct verdict shadows[CHECK_COUNT + LIMITS_MAX];
+	/* Scratch of decide(). */
+	struct finding finding;
+	struct grant grant;
 };
 
 /*
  * @trace may be NULL; with it every check is evaluated, also those after the first
- * objection. The verdict's and plan's strings point into @config or are copies.
+ * objection. What the plan points to lives as long as @config.
  */
 void decide(
     const struct config *config, const struct facts *facts, struct plan *ret,
     struct trace *trace);
 
-/* @outcome answers plan->charges, in order. Adds shadowed limits to plan->shadows. */
+/*
+ * @outcome answers plan->charges, in order. Sets *ret to the verdict and adds shadowed
+ * limits to plan->shadows.
+ */
 void settle(
-    const struct config *config, const struct facts *facts, struct plan *plan,
-    const struct outcome *outcome, struct verdict *ret);
+    const struct config *config, struct plan *plan, const struct outcome *outcome,
+    struct verdict *ret);

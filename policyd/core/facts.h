@@ -18,30 +18,27 @@ enum request_context {
 };
 
 /*
- * What is known about one request, canonical. A fact is present, absent or unavailable
- * ("cannot be told now"); what an unavailable fact means stands in failure.c alone.
+ * What is known about one request, canonical. Absent: Postfix did not say. What a fact
+ * that cannot be told means stands in failure.c alone.
  */
-
 struct facts {
 	enum protocol_state state;
+	enum request_context context;
 	struct client client; /* ip.family IP_NONE: absent */
 	uint16_t server_port; /* 0: absent */
 	bool authenticated;   /* sasl_username or sasl_method not empty */
-	struct address
-	    user;       /* ADDRESS_ABSENT without a login; default_realm not applied */
-	bool encrypted; /* encryption_protocol not empty */
-	struct address sender;    /* ADDRESS_ABSENT before MAIL and at VRFY, ETRN */
-	struct address recipient; /* ADDRESS_ABSENT where the state has none */
-	uint32_t recipient_count; /* DATA and END-OF-MESSAGE; at least 1 there */
-	uint64_t
-	    size; /* bytes: SIZE claim before END-OF-MESSAGE, 0 unknown; real there */
-
-	enum request_context context;
-
-	/* From the table of (node, instance). */
-	bool relayed; /* a recipient of this message was granted by Postern */
-
+	bool encrypted;       /* encryption_protocol not empty */
+	bool relayed; /* a recipient of this message was granted by Postern before */
+	/* DATA and END-OF-MESSAGE: accepted recipients, at least 1; else 0. */
+	uint32_t recipient_count;
+	/* Bytes: the client's claim before END-OF-MESSAGE (0: none), the real size there.
+	 */
+	uint64_t size;
 	/* Postfix's name of the message, unique per host; empty: charges are not
 	 * idempotent. */
 	struct slice instance;
+	struct address user;   /* default_realm applied; ADDRESS_ABSENT without a login */
+	struct address sender; /* ADDRESS_ABSENT before MAIL, at VRFY and ETRN */
+	struct address
+	    recipient; /* ADDRESS_ABSENT where the state has none, or several */
 };

@@ -3,13 +3,21 @@
 
 #include "policyd/core/verdict.h"
 
-/* What trouble of our own becomes, in one table. Never a grant. */
+/*
+ * What a fact that cannot be told now, and trouble of our own, become: one table. A grant
+ * that depends on such a fact is withheld (DEFER_IF_REJECT: Postfix turns its own 554
+ * into 450); a permission list that cannot be judged defers. Never a grant.
+ */
 enum failure {
+	FAILURE_CLIENT_NAME,    /* an entry by name, and the client's name is not known */
+	FAILURE_CLIENT_ADDRESS, /* Postfix sent no usable client_address */
+	FAILURE_SERVER_PORT,    /* no server_port: Postfix before 3.2 */
+	FAILURE_ADDRESS,        /* a sender, recipient or login that cannot be parsed */
+	FAILURE_STORE,          /* limits cannot be counted */
 	FAILURE_MEMORY,
-	FAILURE_STORE,       /* limits cannot be counted */
-	FAILURE_CLIENT_NAME, /* an entry by name, the client's name is not known */
-	FAILURE_NO_CLIENT,   /* Postfix sent no usable client_address */
-	FAILURE_OVERLOAD,
 };
 
-void failure_verdict(enum failure failure, enum check_id check, struct verdict *ret);
+/* Fills in @ret for a failure that @check met. @withholds_grant: else it refuses for now.
+ */
+void failure_verdict(
+    enum failure failure, enum check_id check, bool withholds_grant, struct verdict *ret);

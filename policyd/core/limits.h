@@ -79,5 +79,5 @@ void window_add(struct window *window, uint64_t amount);
  * with max itself.
  */
 bool limit_charge(
-    const struct config *config, size_t index, const struct facts *facts,
+    const struct config *config, size_t index, const struct facts *facts, bool relayed,
     struct charge *ret);

@@ -3,6 +3,7 @@
 
 #include "policyd/core/checks.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -52,4 +53,4 @@ size_t verdict_action_text(
     const struct verdict *verdict, const char *event, char buf[static VERDICT_WIRE_MAX]);
 
 /* True for what the log has one line of: all but DUNNO and OK. */
-int verdict_is_notable(const struct verdict *verdict);
+bool verdict_is_notable(const struct verdict *verdict);

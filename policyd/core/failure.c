@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/core/failure.h"
+
+#include <stdio.h>
+
+static const struct failure_row {
+	int code;
+	const char *dsn;
+	const char *text;   /* for the client */
+	const char *reason; /* for the log: what it takes to mend it */
+} rows[] = {
+    [FAILURE_CLIENT_NAME] =
+	{450, "4.7.1", "Your host name cannot be verified now, try again later",
+	 "the client's name is unknown and an entry by name may concern it; check the "
+	 "reverse and forward DNS of this client"},
+    [FAILURE_CLIENT_ADDRESS] =
+	{451, "4.7.1", "The client address is not known",
+	 "Postfix sent no usable client_address"},
+    [FAILURE_SERVER_PORT] =
+	{451, "4.7.1", "The server port is not known",
+	 "Postfix sent no server_port; port checks need Postfix 3.2 or later"},
+    [FAILURE_ADDRESS] =
+	{451, "4.7.1", "An address or login name cannot be understood",
+	 "a sender, recipient or login name that cannot be parsed gets no grant"},
+    [FAILURE_STORE] =
+	{451, "4.7.1", "Rate limits cannot be counted now, try again later",
+	 "the store of the limits does not answer"},
+    [FAILURE_MEMORY] =
+	{451, "4.7.1", "Policy service trouble, try again later", "out of memory"},
+};
+
+void failure_verdict(
+    enum failure failure, enum check_id check, bool withholds_grant, struct verdict *ret)
+{
+	const struct failure_row *row = &rows[failure];
+
+	ret->action = withholds_grant ? ACTION_DEFER_IF_REJECT : ACTION_REPLY;
+	ret->check = check;
+	ret->limit = NULL;
+	ret->code = row->code;
+	snprintf(ret->dsn, sizeof(ret->dsn), "%s", row->dsn);
+	snprintf(ret->text, sizeof(ret->text), "%s", row->text);
+	snprintf(ret->reason, sizeof(ret->reason), "%s", row->reason);
+}

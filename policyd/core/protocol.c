@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/core/protocol.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name;
+	enum protocol_state state;
+} state_names[] = {
+    {"RCPT", STATE_RCPT},       {"END-OF-MESSAGE", STATE_END_OF_MESSAGE},
+    {"DATA", STATE_DATA},       {"MAIL", STATE_MAIL},
+    {"CONNECT", STATE_CONNECT}, {"EHLO", STATE_EHLO},
+    {"HELO", STATE_EHLO},       {"BDAT", STATE_DATA},
+    {"VRFY", STATE_VRFY},       {"ETRN", STATE_ETRN},
+};
+
+#define STATE_NAMES (sizeof(state_names) / sizeof(*state_names))
+
+static enum protocol_state state_by_name(struct slice name)
+{
+	for (size_t i = 0; i < STATE_NAMES; i++)
+		if (strlen(state_names[i].name) == name.len &&
+		    memcmp(state_names[i].name, name.data, name.len) == 0)
+			return state_names[i].state;
+	return STATE_UNKNOWN;
+}
+
+const char *protocol_state_name(enum protocol_state state)
+{
+	for (size_t i = 0; i < STATE_NAMES; i++)
+		if (state_names[i].state == state)
+			return state_names[i].name;
+	return "unknown";
+}
+
+/* One row an attribute, by length so that most lines are told apart by a single compare.
+ */
+#define ATTRIBUTE(name)                                                                  \
+	{                                                                                \
+#name, sizeof(#name) - 1, offsetof(struct request, name)                 \
+	}
+
+static const struct attribute {
+	const char *name;
+	size_t len;
+	size_t offset;
+} attributes[] = {
+    {"protocol_state", 14, offsetof(struct request, state_name)},
+    ATTRIBUTE(protocol_name),
+    ATTRIBUTE(helo_name),
+    ATTRIBUTE(queue_id),
+    ATTRIBUTE(sender),
+    ATTRIBUTE(recipient),
+    ATTRIBUTE(recipient_count),
+    ATTRIBUTE(client_address),
+    ATTRIBUTE(client_name),
+    ATTRIBUTE(reverse_client_name),
+    ATTRIBUTE(client_port),
+    ATTRIBUTE(server_address),
+    ATTRIBUTE(server_port),
+    ATTRIBUTE(instance),
+    ATTRIBUTE(size),
+    ATTRIBUTE(policy_context),
+    ATTRIBUTE(stress),
+    ATTRIBUTE(sasl_method),
+    ATTRIBUTE(sasl_username),
+    ATTRIBUTE(sasl_sender),
+    ATTRIBUTE(encryption_protocol),
+    ATTRIBUTE(encryption_cipher),
+    ATTRIBUTE(encryption_keysize),
+    ATTRIBUTE(etrn_domain),
+};
+
+static void take_attribute(
+    struct request *request, const char *name, size_t name_len, const char *value,
+    size_t value_len)
+{
+	for (size_t i = 0; i < sizeof(attributes) / sizeof(*attributes); i++) {
+		const struct attribute *known = &attributes[i];
+		if (known->len != name_len || known->name[0] != name[0] ||
+		    memcmp(known->name, name, name_len) != 0)
+			continue;
+		struct slice *slot =
+		    (struct slice *)(void *)((char *)request + known->offset);
+		slot->data = value;
+		slot->len = value_len;
+		return;
+	}
+}
+
+static bool is_request_type(const char *line, size_t name_len)
+{
+	return name_len == 7 && memcmp(line, "request", 7) == 0;
+}
+
+/* Takes one line, its newline left out. Returns NULL, or why the connection must close.
+ */
+static const char *take_line(
+    const char *line, size_t len, struct request *request, bool *named)
+{
+	static const char type[] = "smtpd_access_policy";
+
+	if (memchr(line, '\0', len))
+		return "a NUL byte";
+	const char *equals = memchr(line, '=', len);
+	if (!equals)
+		return "a line without \"=\"";
+	size_t name_len = (size_t)(equals - line);
+	if (name_len == 0)
+		return "an attribute without a name";
+	const char *value = equals + 1;
+	size_t value_len = len - name_len - 1;
+	if (is_request_type(line, name_len)) {
+		if (value_len != sizeof(type) - 1 || memcmp(value, type, value_len) != 0)
+			return "a request other than smtpd_access_policy";
+		*named = true;
+	} else {
+		take_attribute(request, line, name_len, value, value_len);
+	}
+	return NULL;
+}
+
+/*
+ * Takes lines from scan->line on until the empty one. Resumed scans pass lines that were
+ * taken before the bytes moved: protocol_parse() then starts over once all is there.
+ */
+static enum protocol_result scan_lines(
+    const char *data, size_t len, struct protocol_scan *scan, struct request *ret,
+    size_t *ret_used, const char **reterr)
+{
+	bool named = false;
+	bool complete_view = scan->line == 0;
+
+	for (;;) {
+		const char *newline = memchr(data + scan->pos, '\n', len - scan->pos);
+		size_t end = newline ? (size_t)(newline - data) : len;
+		if (end >= PROTOCOL_REQUEST_MAX) {
+			*reterr = "a request longer than 64 KiB";
+			return PROTOCOL_ERROR;
+		}
+		if (!newline) {
+			/* A NUL or a lone verb need not wait for the rest of its line. */
+			if (memchr(data + scan->pos, '\0', len - scan->pos)) {
+				*reterr = "a NUL byte";
+				return PROTOCOL_ERROR;
+			}
+			scan->pos = len;
+			return PROTOCOL_MORE;
+		}
+		size_t line = scan->line;
+		scan->line = scan->pos = end + 1;
+		if (end == line) {
+			*ret_used = end + 1;
+			break;
+		}
+		if (++scan->attributes > PROTOCOL_ATTRIBUTES_MAX) {
+			*reterr = "more than 128 attributes";
+			return PROTOCOL_ERROR;
+		}
+		*reterr = take_line(data + line, end - line, ret, &named);
+		if (*reterr)
+			return PROTOCOL_ERROR;
+	}
+	if (complete_view && !named) {
+		*reterr = scan->attributes ? "no request=smtpd_access_policy"
+					   : "an empty request";
+		return PROTOCOL_ERROR;
+	}
+	return PROTOCOL_REQUEST;
+}
+
+enum protocol_result protocol_parse(
+    const char *data, size_t len, struct protocol_scan *scan, struct request *ret,
+    size_t *ret_used, const char **reterr)
+{
+	bool resumed = scan->line != 0;
+
+	memset(ret, 0, sizeof(*ret));
+	enum protocol_result result = scan_lines(data, len, scan, ret, ret_used, reterr);
+	if (result == PROTOCOL_REQUEST && resumed) {
+		memset(ret, 0, sizeof(*ret));
+		*scan = (struct protocol_scan){0};
+		result = scan_lines(data, len, scan, ret, ret_used, reterr);
+	}
+	if (result == PROTOCOL_REQUEST) {
+		*scan = (struct protocol_scan){0};
+		ret->state = state_by_name(ret->state_name);
+	}
+	return result;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/core/decide.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *unit(enum limit_count count)
+{
+	switch (count) {
+	case COUNT_MESSAGES:
+		return "messages";
+	case COUNT_RECIPIENTS:
+		return "recipients";
+	case COUNT_BYTES:
+		return "bytes";
+	case COUNT_REFUSALS:
+		return "refusals";
+	case COUNT_CLIENTS:
+		return "clients";
+	case COUNT_COUNTRIES:
+		return "countries";
+	case COUNT_SENDERS:
+		return "senders";
+	}
+	return "";
+}
+
+/* "90s", "12m", "2h", "3d": rounded up, so that who waits that long has waited enough. */
+static void print_time(uint32_t seconds, char buf[static 24])
+{
+	static const struct {
+		uint32_t length;
+		char unit;
+	} units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}};
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (seconds >= 2 * units[i].length || seconds == units[i].length) {
+			snprintf(
+			    buf, 24, "%u%c",
+			    (seconds + units[i].length - 1) / units[i].length,
+			    units[i].unit);
+			return;
+		}
+	snprintf(buf, 24, "%us", seconds);
+}
+
+static enum action action_of(const struct limit *limit)
+{
+	switch (limit->over) {
+	case OVER_REJECT:
+	case OVER_DEFER:
+		return ACTION_REPLY;
+	case OVER_HOLD:
+		return ACTION_HOLD;
+	case OVER_FILTER:
+		return ACTION_FILTER;
+	case OVER_WARN:
+		return ACTION_WARN;
+	}
+	return ACTION_REPLY;
+}
+
+/* RFC 3463: X.3.4 is "message too big", X.7.1 a matter of policy. */
+static void set_code(const struct limit *limit, struct verdict *ret)
+{
+	bool is_size = limit->count == COUNT_BYTES && (limit->per & PER_MESSAGE);
+	bool is_reject = limit->over == OVER_REJECT;
+
+	ret->code = !is_reject ? 451 : is_size ? 552 : 554;
+	snprintf(
+	    ret->dsn, sizeof(ret->dsn), "%d.%s", ret->code / 100,
+	    is_size && is_reject ? "3.4" : "7.1");
+}
+
+static void set_verdict(const struct limit *limit, struct verdict *ret)
+{
+	ret->action = action_of(limit);
+	ret->check = CHECK_LIMITS;
+	ret->limit = limit->name;
+	ret->reason[0] = '\0';
+	set_code(limit, ret);
+}
+
+/* FILTER has no text for people: what it would say goes to the log. */
+static void move_text(const struct limit *limit, struct verdict *ret)
+{
+	if (ret->action != ACTION_FILTER)
+		return;
+	memcpy(ret->reason, ret->text, sizeof(ret->reason));
+	snprintf(ret->text, sizeof(ret->text), "%s", limit->filter);
+}
+
+static void window_verdict(
+    const struct config *config, const struct charge *charge,
+    const struct charge_result *result, bool charged, struct verdict *ret)
+{
+	const struct limit *limit = &config->limits[charge->limit];
+	char window[24], retry[24], when[48] = "", more[48] = "";
+
+	set_verdict(limit, ret);
+	print_time(charge->window_s, window);
+	if (result->retry_after_s != UINT32_MAX) {
+		print_time(result->retry_after_s, retry);
+		snprintf(when, sizeof(when), ", try again in %s", retry);
+	}
+	if (!charged && charge->amount > 1)
+		snprintf(
+		    more, sizeof(more), ", this message has %llu",
+		    (unsigned long long)charge->amount);
+	snprintf(
+	    ret->text, sizeof(ret->text), "Limit %s: %llu of %llu %s in %s used%s%s",
+	    limit->name, (unsigned long long)result->used,
+	    (unsigned long long)charge->max, unit(limit->count), window, more,
+	    charged ? "" : when);
+	move_text(limit, ret);
+}
+
+static void message_verdict(
+    const struct config *config, const struct message_over *over, struct verdict *ret)
+{
+	const struct limit *limit = &config->limits[over->limit];
+
+	set_verdict(limit, ret);
+	snprintf(
+	    ret->text, sizeof(ret->text),
+	    "Limit %s: the message has %llu %s, at most %llu", limit->name,
+	    (unsigned long long)over->amount, unit(limit->count),
+	    (unsigned long long)over->max);
+	move_text(limit, ret);
+}
+
+/* The strictest limit that is over among hard ones, or among the others. -1: none. */
+static int strictest(
+    const struct config *config, const struct plan *plan, const struct outcome *outcome,
+    bool hard)
+{
+	int best = -1;
+
+	for (size_t i = 0; i < plan->charges_count && i < outcome->count; i++) {
+		const struct charge *charge = &plan->charges[i];
+		const struct limit *limit = &config->limits[charge->limit];
+		if (!outcome->results[i].over || charge->hard != hard || limit->shadow)
+			continue;
+		if (best < 0 ||
+		    limit->over < config->limits[plan->charges[best].limit].over)
+			best = (int)i;
+	}
+	return best;
+}
+
+/* Which of the two answers is the stricter one: the message's own, or charge @best. */
+static bool message_wins(
+    const struct config *config, const struct plan *plan, int best, bool hard)
+{
+	const struct message_over *message = &plan->message;
+
+	if (!message->is_over || message->hard != hard ||
+	    config->limits[message->limit].shadow)
+		return false;
+	return best < 0 || config->limits[message->limit].over <=
+			       config->limits[plan->charges[best].limit].over;
+}
+
+static void note_shadows(
+    const struct config *config, struct plan *plan, const struct outcome *outcome)
+{
+	const size_t room = sizeof(plan->shadows) / sizeof(*plan->shadows);
+
+	if (plan->message.is_over && config->limits[plan->message.limit].shadow &&
+	    plan->shadows_count < room)
+		message_verdict(
+		    config, &plan->message, &plan->shadows[plan->shadows_count++]);
+	for (size_t i = 0; i < plan->charges_count && i < outcome->count; i++) {
+		const struct charge *charge = &plan->charges[i];
+		if (!outcome->results[i].over || !config->limits[charge->limit].shadow ||
+		    plan->shadows_count >= room)
+			continue;
+		window_verdict(
+		    config, charge, &outcome->results[i], plan->commit,
+		    &plan->shadows[plan->shadows_count++]);
+	}
+}
+
+/* Picks among the limits that are over. False: none of this hardness is. */
+static bool object(
+    const struct config *config, const struct plan *plan, const struct outcome *outcome,
+    bool hard, struct verdict *ret)
+{
+	int best = strictest(config, plan, outcome, hard);
+
+	if (message_wins(config, plan, best, hard))
+		message_verdict(config, &plan->message, ret);
+	else if (best >= 0)
+		window_verdict(
+		    config, &plan->charges[best], &outcome->results[best],
+		    plan->commit && !hard, ret);
+	else
+		return false;
+	return true;
+}
+
+void settle(
+    const struct config *config, struct plan *plan, const struct outcome *outcome,
+    struct verdict *ret)
+{
+	if (outcome->kind == OUTCOME_UNAVAILABLE) {
+		failure_verdict(FAILURE_STORE, CHECK_LIMITS, false, ret);
+		return;
+	}
+	if (object(config, plan, outcome, true, ret))
+		return;
+	if (ret != &plan->verdict)
+		*ret = plan->verdict;
+	if (!plan->is_last)
+		return;
+	note_shadows(config, plan, outcome);
+	object(config, plan, outcome, false, ret);
+}
