@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/answer.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "policyd/core/decide.h"
+#include "policyd/decision_line.h"
+#include "policyd/event_id.h"
+#include "policyd/gather.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Everything about one request under way; kept for the next one when it is done. */
+struct question {
+	struct question *next; /* in the free list */
+	struct answerer *answerer;
+	struct config *config;
+	struct request request;
+	struct facts facts;
+	struct plan plan;
+	struct verdict verdict;
+	char token[640];
+	answer_done *done;
+	void *context;
+};
+
+struct answerer {
+	struct store *store;
+	struct instances *instances;
+	struct question *free; /* one is enough for a store that answers at once */
+};
+
+int answerer_new(struct store *store, struct instances *instances, struct answerer **ret)
+{
+	struct answerer *answerer = calloc(1, sizeof(*answerer));
+
+	if (!answerer)
+		return -ENOMEM;
+	answerer->store = store;
+	answerer->instances = instances;
+	*ret = answerer;
+	return 0;
+}
+
+struct answerer *answerer_free(struct answerer *answerer)
+{
+	if (!answerer)
+		return NULL;
+	while (answerer->free) {
+		struct question *question = answerer->free;
+		answerer->free = question->next;
+		free(question);
+	}
+	free(answerer);
+	return NULL;
+}
+
+static int64_t wall_clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static struct question *take_question(struct answerer *answerer)
+{
+	struct question *question = answerer->free;
+
+	if (question)
+		answerer->free = question->next;
+	else
+		question = malloc(sizeof(*question));
+	return question;
+}
+
+static void log_decision(
+    struct question *q, const struct verdict *verdict, const char *event, bool shadow)
+{
+	char line[DECISION_LINE_MAX] UNINITIALIZED;
+
+	decision_line(&q->request, verdict, event, shadow, line);
+	log_info("%s", line);
+}
+
+/* Gives the answer and puts the question back. */
+static void finish(struct question *q)
+{
+	char event[EVENT_ID_MAX] = "", bytes[VERDICT_WIRE_MAX] UNINITIALIZED;
+	struct answerer *answerer = q->answerer;
+
+	if (verdict_is_notable(&q->verdict) || q->plan.shadows_count > 0)
+		event_id(wall_clock_ms(), event);
+	for (size_t i = 0; i < q->plan.shadows_count; i++)
+		log_decision(q, &q->plan.shadows[i], event, true);
+	if (verdict_is_notable(&q->verdict))
+		log_decision(q, &q->verdict, event, false);
+	if (q->verdict.action == ACTION_OK &&
+	    !address_list_empty(q->config->relay.anyone_to))
+		instances_set_granted(answerer->instances, q->request.instance);
+
+	size_t len = verdict_print(&q->verdict, event, bytes);
+	config_unref(q->config);
+	q->done(q->context, bytes, len);
+	q->next = answerer->free;
+	answerer->free = q;
+}
+
+static void store_answered(void *context, const struct outcome *outcome)
+{
+	struct question *q = context;
+
+	settle(q->config, &q->plan, outcome, &q->verdict);
+	finish(q);
+}
+
+/*
+ * One message of one Postfix host is one charge, however often and over whatever hook it
+ * is asked. An instance that does not fit (Postfix's have about 30 bytes) goes without.
+ */
+static size_t compose_token(struct question *q)
+{
+	struct slice instance = q->request.instance;
+
+	if (instance.len == 0 || instance.len > 256)
+		return 0;
+	int len = snprintf(
+	    q->token, sizeof(q->token), "%.255s/%.*s", q->config->hostname,
+	    (int)instance.len, instance.data);
+	return (size_t)len;
+}
+
+void answer(
+    struct answerer *answerer, struct config *config, const struct request *request,
+    answer_done *done, void *context)
+{
+	struct question *q = take_question(answerer);
+
+	if (!q) {
+		char bytes[VERDICT_WIRE_MAX];
+		struct verdict verdict;
+		failure_verdict(FAILURE_MEMORY, CHECK_NONE, false, &verdict);
+		log_error("policy request answered 451: %s", verdict.reason);
+		done(context, bytes, verdict_print(&verdict, "", bytes));
+		return;
+	}
+	q->answerer = answerer;
+	q->config = config_ref(config);
+	q->request = *request;
+	q->done = done;
+	q->context = context;
+	gather(config, request, answerer->instances, &q->facts);
+	decide(config, &q->facts, &q->plan, NULL);
+	if (!q->plan.asks_store) {
+		q->verdict = q->plan.verdict;
+		finish(q);
+		return;
+	}
+	struct store_request ask = {
+	    .commit = q->plan.commit,
+	    .token = q->token,
+	    .token_len = q->plan.commit ? compose_token(q) : 0,
+	    .charges = q->plan.charges,
+	    .count = q->plan.charges_count,
+	    .now_ms = wall_clock_ms(),
+	};
+	store_ask(answerer->store, &ask, store_answered, q);
+}

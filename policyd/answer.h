@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "common/config.h"
+#include "policyd/core/protocol.h"
+#include "policyd/core/verdict.h"
+#include "policyd/instances.h"
+#include "policyd/store.h"
+
+#include <stddef.h>
+
+/*
+ * One policy request from its parse to the bytes of its answer: gather, decide, ask the
+ * store, settle, log. One answerer per serving thread; store and instances are shared.
+ */
+
+struct answerer;
+
+int answerer_new(struct store *store, struct instances *instances, struct answerer **ret);
+struct answerer *answerer_free(struct answerer *answerer);
+
+/*
+ * Takes the answer's bytes (at most VERDICT_WIRE_MAX, gone after the call). Called
+ * exactly once a request, on the asking thread, perhaps before answer() returns.
+ */
+typedef void answer_done(void *context, const char *bytes, size_t len);
+
+/*
+ * @config is referenced until the answer is given. What @request points to must stay
+ * where it is until then.
+ */
+void answer(
+    struct answerer *answerer, struct config *config, const struct request *request,
+    answer_done *done, void *context);
