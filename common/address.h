@@ -56,8 +56,8 @@ void user_canonical(const char *text, size_t len, struct address *ret);
  * returns its length, 0 when it is no domain. Address literals ("[192.0.2.1]") are kept
  * as they are, lower-cased.
  */
-size_t
-domain_canonical(const char *text, size_t len, char buf[static ADDRESS_DOMAIN_MAX + 1]);
+size_t domain_canonical(
+    const char *text, size_t len, char buf[static ADDRESS_DOMAIN_MAX + 1]);
 
 static inline const char *address_domain(const struct address *address)
 {

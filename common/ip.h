@@ -7,7 +7,8 @@
 
 /*
  * IP addresses and ranges in one canonical form: an IPv4-mapped IPv6 address is the IPv4
- * address, everywhere. Zones ("fe80::1%eth0") are refused.
+ * address, everywhere. Zones ("fe80::1%eth0") are refused, and so are the spellings of
+ * inet_aton(3): octal and hexadecimal parts, leading zeros, fewer than four parts.
  */
 
 enum ip_family { IP_NONE, IP_V4, IP_V6 };
@@ -29,11 +30,16 @@ bool ip_parse(const char *text, size_t len, struct ip *ret);
 
 /*
  * Parses an address or ADDRESS/LENGTH. Returns NULL and sets *ret, or what is wrong with
- * it (static text: "host bits set", ...). Mapped prefixes of /96 and longer become IPv4.
+ * it (static text). Mapped prefixes of /96 and longer become IPv4.
+ *
+ * The one error that knows what was meant is ip_host_bits_set (compare the pointer):
+ * *ret is then the network that the address lies in.
  */
 const char *ip_prefix_parse(const char *text, size_t len, struct ip_prefix *ret);
+extern const char ip_host_bits_set[];
 
-/* Prints into @buf (IP_TEXT_MAX bytes); returns @buf. IP_NONE prints "unknown". */
+/* Prints into @buf (IP_TEXT_MAX bytes); returns @buf. IP_NONE prints "unknown". A prefix
+ * of full length prints as the address alone. */
 const char *ip_print(const struct ip *ip, char buf[static IP_TEXT_MAX]);
 const char *ip_prefix_print(const struct ip_prefix *prefix, char buf[static IP_TEXT_MAX]);
 

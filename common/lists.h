@@ -22,7 +22,7 @@
 /* What one entry carries besides itself. */
 struct list_entry {
 	const char *reason; /* NULL, or shown in log and reply; copied by list_add */
-	struct where where; /* file is copied once per file */
+	struct where where; /* file is copied, once per file; NULL becomes "" */
 	uint32_t
 	    payload; /* the caller's own, 0 for none (relay.hosts: the rule's number) */
 };
@@ -50,32 +50,50 @@ struct client {
 enum host_result {
 	HOST_NO_MATCH,
 	HOST_MATCH,
-	HOST_EXCEPTION,   /* a written !ENTRY: no match, whatever names and DNS say */
-	HOST_CANNOT_TELL, /* an entry by name, and the client's name is not known */
+	HOST_EXCEPTION, /* a written !ENTRY: no match, whatever names and DNS say */
+	/* An entry by name, and the client's name is not known; or its name matches, its
+	 * address is not known, and the list has written exceptions. */
+	HOST_CANNOT_TELL,
 };
 
 int host_list_new(struct host_list **ret);
 
 /*
  * Adds one written entry. @grants: the list gives permission, so catch-alls are refused.
- * Returns NULL, or what is wrong and what was expected (static, or in @errbuf).
+ * Returns NULL, or what is wrong and what was expected (static, or in @errbuf), a phrase
+ * to stand behind the entry and a colon.
+ *
+ * Among written addresses the most specific wins, an exception at equal length; any
+ * written address beats every name; an exception by name beats the entries by name. `any`
+ * and `*` match every client, also one whose address is not known; every other address
+ * entry needs an address.
  */
 const char *host_list_add(
     struct host_list *list, const char *text, size_t len, bool grants,
     const struct list_entry *entry, char errbuf[static 256]);
 
-/* Sorts and flattens. Returns 0 or -ENOMEM. @ret_repeated: entries that repeat or are
- * covered. */
+/*
+ * Sorts and indexes. Returns 0 and in *ret_repeated how many entries repeat or are
+ * covered by another; -ENOMEM or another failure of the system; or -EEXIST: one prefix or
+ * name stands twice with different payloads, host_list_conflict() says where. After a
+ * failure the list is good for these two calls alone: conflict and free.
+ */
 int host_list_seal(struct host_list *list, size_t *ret_repeated);
+
+/* Both entries of an -EEXIST, in the order in which they were added. */
+void host_list_conflict(
+    const struct host_list *list, struct list_match *ret_first,
+    struct list_match *ret_second);
 
 struct host_list *host_list_free(struct host_list *list);
 
-/* @ret may be NULL; otherwise set on HOST_MATCH and HOST_EXCEPTION. A NULL list is empty.
- */
+/* @ret may be NULL; otherwise good on HOST_MATCH and HOST_EXCEPTION, and undefined on the
+ * others. A NULL list is empty. */
 enum host_result host_list_match(
     const struct host_list *list, const struct client *client, struct list_match *ret);
 
-/* True when the list has no entry (an "only these" list is then off). NULL is empty. */
+/* True when the list has no entry (an "only these" list is then off). NULL is empty.
+ * The count is of the entries added, repeated ones included. */
 bool host_list_empty(const struct host_list *list);
 size_t host_list_count(const struct host_list *list);
 
@@ -84,12 +102,18 @@ size_t host_list_count(const struct host_list *list);
 struct address_list;
 
 int address_list_new(struct address_list **ret);
-/* Entries: user@domain, @domain or domain, .domain (subdomains), user@ (any domain), <>.
+/*
+ * Entries: user@domain, @domain or domain, .domain (subdomains), user@ (any domain, and
+ * none), <>. Several match: the address wins, then user@, @domain, the nearest .domain.
  */
 const char *address_list_add(
     struct address_list *list, const char *text, size_t len, const char *delimiters,
     const struct list_entry *entry, char errbuf[static 256]);
+/* As host_list_seal() and host_list_conflict(). */
 int address_list_seal(struct address_list *list, size_t *ret_repeated);
+void address_list_conflict(
+    const struct address_list *list, struct list_match *ret_first,
+    struct list_match *ret_second);
 struct address_list *address_list_free(struct address_list *list);
 
 /* ADDRESS_ABSENT and ADDRESS_BAD match nothing. @ret may be NULL. A NULL list is empty.
@@ -105,11 +129,15 @@ size_t address_list_count(const struct address_list *list);
 struct user_list;
 
 int user_list_new(struct user_list **ret);
-/* Entries: a SASL user name, or @realm. */
+/* Entries: a SASL user name, or @realm; the name wins. */
 const char *user_list_add(
     struct user_list *list, const char *text, size_t len, const struct list_entry *entry,
     char errbuf[static 256]);
+/* As host_list_seal() and host_list_conflict(). */
 int user_list_seal(struct user_list *list, size_t *ret_repeated);
+void user_list_conflict(
+    const struct user_list *list, struct list_match *ret_first,
+    struct list_match *ret_second);
 struct user_list *user_list_free(struct user_list *list);
 bool user_list_match(
     const struct user_list *list, const struct address *user, struct list_match *ret);
@@ -119,8 +147,8 @@ size_t user_list_count(const struct user_list *list);
 /*
  * Splits a line of a `file:` list into entry and reason: the entry is the first word
  * (quotes of a quoted local part respected), a `#` at the line's start or after white
- * space begins a comment, the rest is the reason, outer blanks stripped. False: nothing
- * on this line. Points into @line.
+ * space begins a comment, the rest is the reason, outer blanks stripped. A byte order
+ * mark at the line's start is skipped. False: nothing on this line. Points into @line.
  */
 bool list_line_split(
     const char *line, size_t len, const char **ret_entry, size_t *ret_entry_len,
