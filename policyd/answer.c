@@ -3,12 +3,14 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/printable.h"
 #include "policyd/core/decide.h"
 #include "policyd/decision_line.h"
 #include "policyd/event_id.h"
 #include "policyd/gather.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +120,22 @@ static void store_answered(void *context, const struct outcome *outcome)
 	finish(q);
 }
 
+/* One line, not one a request: the service text in main.cf is wrong until somebody mends
+ * it. */
+static void warn_of_context(const struct facts *facts, struct slice context)
+{
+	static atomic_flag warned = ATOMIC_FLAG_INIT;
+	char shown[80];
+
+	if (facts->context != CONTEXT_UNKNOWN || atomic_flag_test_and_set(&warned))
+		return;
+	printable(shown, sizeof(shown), context.data, context.len);
+	log_warning(
+	    "policy_context \"%s\" is not known: it acts as \"access\" and grants "
+	    "nothing; main.cf may say relay, access, limits or none",
+	    shown);
+}
+
 /*
  * One message of one Postfix host is one charge, however often and over whatever hook it
  * is asked. An instance that does not fit (Postfix's have about 30 bytes) goes without.
@@ -154,6 +172,7 @@ void answer(
 	q->done = done;
 	q->context = context;
 	gather(config, request, answerer->instances, &q->facts);
+	warn_of_context(&q->facts, request->policy_context);
 	decide(config, &q->facts, &q->plan, NULL);
 	if (!q->plan.asks_store) {
 		q->verdict = q->plan.verdict;
