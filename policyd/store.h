@@ -30,7 +30,20 @@ struct store_request {
 
 typedef void store_answer(void *context, const struct outcome *outcome);
 
-/* Memory store: sharded, bounded to @max_keys counters and as many tokens. */
+/*
+ * Memory store: any thread may ask. Bounded to @max_keys counters and as many tokens.
+ *
+ * Counters: when there is no room for a new one, the least recently used goes that is not
+ * up to its max; when all are, the charge is OUTCOME_UNAVAILABLE. Looks need no room.
+ * Tokens are remembered for STORE_TOKEN_S; when more than @max_keys come in that time the
+ * oldest go first, and a repetition of one of those is charged again. A remembered
+ * outcome may have another count than the charges of a later request that repeats its
+ * token (after a reload): results beyond its count are zero.
+ *
+ * The keys of one request's charges differ.
+ */
+#define STORE_TOKEN_S (15 * 60)
+
 int store_memory_new(size_t max_keys, struct store **ret);
 struct store *store_free(struct store *store);
 

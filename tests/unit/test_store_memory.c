@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/store.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define HOUR_S 3600
+/* A whole hour, so that windows begin where the tests begin. */
+#define START_MS (INT64_C(500000) * HOUR_S * 1000)
+
+static void keep(void *context, const struct outcome *outcome)
+{
+	struct outcome *kept = context;
+	*kept = *outcome;
+}
+
+static struct charge charge(const char *key, uint64_t amount, uint64_t max, bool hard)
+{
+	struct charge charge = {
+	    .window_s = HOUR_S, .amount = amount, .max = max, .hard = hard};
+	charge.key_len = (uint16_t)strlen(key);
+	memcpy(charge.key, key, charge.key_len);
+	return charge;
+}
+
+static struct outcome
+ask(struct store *store, bool commit, const char *token, int64_t now_ms,
+    const struct charge *charges, size_t count)
+{
+	struct outcome outcome = {.kind = OUTCOME_UNAVAILABLE, .count = SIZE_MAX};
+	struct store_request request = {
+	    .commit = commit,
+	    .token = token,
+	    .token_len = strlen(token),
+	    .charges = charges,
+	    .count = count,
+	    .now_ms = now_ms,
+	};
+	store_ask(store, &request, keep, &outcome);
+	assert_true(outcome.count != SIZE_MAX); /* it answered */
+	return outcome;
+}
+
+/* Charges one key by one, hard. */
+static enum outcome_kind hit(struct store *store, const char *key, uint64_t max)
+{
+	struct charge one = charge(key, 1, max, true);
+	return ask(store, true, "", START_MS, &one, 1).kind;
+}
+
+static uint64_t used(struct store *store, const char *key, int64_t now_ms)
+{
+	struct charge one = charge(key, 1, 1000000, true);
+	return ask(store, false, "", now_ms, &one, 1).results[0].used;
+}
+
+static struct store *new_store(size_t max_keys)
+{
+	struct store *store = NULL;
+	assert_int_equal(store_memory_new(max_keys, &store), 0);
+	return store;
+}
+
+static void test_counts_to_the_max(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(hit(store, "user-hour ada", 5), OUTCOME_FITS);
+	struct charge one = charge("user-hour ada", 1, 5, true);
+	struct outcome outcome = ask(store, true, "", START_MS, &one, 1);
+	assert_int_equal(outcome.kind, OUTCOME_OVER);
+	assert_int_equal(outcome.count, 1);
+	assert_int_equal(outcome.results[0].used, 5);
+	assert_true(outcome.results[0].over);
+	assert_true(outcome.results[0].retry_after_s > 0);
+	assert_int_equal(hit(store, "user-hour bob", 5), OUTCOME_FITS);
+	/* Two windows on, all is forgotten. */
+	assert_int_equal(
+	    ask(store, true, "", START_MS + 2 * HOUR_S * 1000, &one, 1).kind,
+	    OUTCOME_FITS);
+	store_free(store);
+}
+
+static void test_result_of_a_charge_is_the_use_after_it(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	struct charge three = charge("k", 3, 10, true);
+	struct outcome outcome = ask(store, true, "", START_MS, &three, 1);
+	assert_int_equal(outcome.results[0].used, 3);
+	assert_int_equal(ask(store, true, "", START_MS, &three, 1).results[0].used, 6);
+	outcome = ask(store, false, "", START_MS, &three, 1);
+	assert_int_equal(outcome.results[0].used, 6);
+	assert_int_equal(outcome.kind, OUTCOME_FITS);
+	store_free(store);
+}
+
+static void test_look_charges_nothing(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	struct charge one = charge("k", 1, 3, true);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(
+		    ask(store, false, "t", START_MS, &one, 1).kind, OUTCOME_FITS);
+	assert_int_equal(used(store, "k", START_MS), 0);
+	/* The token of a look is not used up. */
+	assert_int_equal(ask(store, true, "t", START_MS, &one, 1).results[0].used, 1);
+	store_free(store);
+}
+
+static void test_all_or_nothing(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1000000); /* many shards */
+	struct charge charges[LIMITS_MAX];
+	for (int i = 0; i < LIMITS_MAX; i++) {
+		char key[32];
+		snprintf(key, sizeof(key), "key %d", i);
+		charges[i] = charge(key, 1, i == 40 ? 2 : 100, true);
+	}
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(
+		    ask(store, true, "", START_MS, charges, LIMITS_MAX).kind,
+		    OUTCOME_FITS);
+	struct outcome outcome = ask(store, true, "", START_MS, charges, LIMITS_MAX);
+	assert_int_equal(outcome.kind, OUTCOME_OVER);
+	assert_int_equal(outcome.count, LIMITS_MAX);
+	for (int i = 0; i < LIMITS_MAX; i++) {
+		assert_int_equal(outcome.results[i].used, 2);
+		assert_int_equal(outcome.results[i].over, i == 40);
+		char key[32];
+		snprintf(key, sizeof(key), "key %d", i);
+		assert_int_equal(used(store, key, START_MS), 2);
+	}
+	store_free(store);
+}
+
+static void test_soft_ones_do_not_hinder(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	struct charge charges[2] = {
+	    charge("soft", 4, 5, false), charge("hard", 1, 5, true)};
+	ask(store, true, "", START_MS, charges, 2);
+	struct outcome outcome = ask(store, true, "", START_MS, charges, 2);
+	assert_int_equal(outcome.kind, OUTCOME_FITS);
+	assert_true(outcome.results[0].over);
+	assert_int_equal(outcome.results[0].used, 8);
+	assert_int_equal(outcome.results[1].used, 2);
+	store_free(store);
+}
+
+static void test_token(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	struct charge one = charge("k", 1, 2, true);
+	struct charge two[2] = {charge("other", 7, 10, true), charge("k", 1, 2, true)};
+
+	struct outcome first = ask(store, true, "token", START_MS, &one, 1);
+	assert_int_equal(first.results[0].used, 1);
+	struct outcome again = ask(store, true, "token", START_MS + 1000, two, 2);
+	assert_memory_equal(&first, &again, sizeof(first));
+	assert_int_equal(used(store, "k", START_MS), 1);
+	assert_int_equal(used(store, "other", START_MS), 0);
+
+	/* A refusal is remembered as well: the same mail is not let in a second later. */
+	struct charge big = charge("k", 9, 2, true);
+	assert_int_equal(ask(store, true, "big", START_MS, &big, 1).kind, OUTCOME_OVER);
+	assert_int_equal(ask(store, true, "big", START_MS, &one, 1).kind, OUTCOME_OVER);
+	assert_int_equal(ask(store, true, "next", START_MS, &one, 1).kind, OUTCOME_FITS);
+	store_free(store);
+}
+
+static void test_token_lasts_a_quarter_of_an_hour(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	struct charge one = charge("k", 1, 100, true);
+	ask(store, true, "token", START_MS, &one, 1);
+	int64_t later_ms = START_MS + 15 * 60 * 1000;
+	char filler[32];
+	for (int i = 0; i < 50; i++) {
+		snprintf(filler, sizeof(filler), "filler %d", i);
+		ask(store, true, filler, later_ms, &one, 1);
+	}
+	ask(store, true, "token", later_ms, &one, 1);
+	assert_int_equal(used(store, "k", later_ms), 51);
+	store_free(store);
+}
+
+static void test_tokens_are_bounded(void **state)
+{
+	(void)state;
+	struct store *store = new_store(10);
+	struct charge one = charge("k", 1, 100, true);
+	char token[32];
+	for (int i = 0; i < 20; i++) {
+		snprintf(token, sizeof(token), "token %d", i);
+		ask(store, true, token, START_MS, &one, 1);
+	}
+	assert_int_equal(used(store, "k", START_MS), 20);
+	ask(store, true, "token 10", START_MS, &one, 1); /* the oldest still known */
+	assert_int_equal(used(store, "k", START_MS), 20);
+	ask(store, true, "token 9", START_MS, &one, 1); /* forgotten: charged again */
+	assert_int_equal(used(store, "k", START_MS), 21);
+	store_free(store);
+}
+
+static void test_the_least_recently_used_goes(void **state)
+{
+	(void)state;
+	struct store *store = new_store(3);
+	hit(store, "a", 10);
+	hit(store, "b", 10);
+	hit(store, "c", 10);
+	hit(store, "a", 10);
+	hit(store, "d", 10); /* b goes */
+	assert_int_equal(used(store, "b", START_MS), 0);
+	assert_int_equal(used(store, "a", START_MS), 2);
+	assert_int_equal(used(store, "c", START_MS), 1);
+	assert_int_equal(used(store, "d", START_MS), 1);
+	store_free(store);
+}
+
+static void test_what_is_over_stays(void **state)
+{
+	(void)state;
+	struct store *store = new_store(3);
+	hit(store, "full", 1);
+	char key[32];
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "key %d", i);
+		assert_int_equal(hit(store, key, 10), OUTCOME_FITS);
+	}
+	assert_int_equal(hit(store, "full", 1), OUTCOME_OVER);
+
+	/* All full: a new one is not let through uncounted, and nothing is half charged.
+	 */
+	hit(store, "full 2", 1);
+	hit(store, "full 3", 1);
+	assert_int_equal(hit(store, "new", 10), OUTCOME_UNAVAILABLE);
+	struct charge both[2] = {charge("full", 1, 5, true), charge("new", 1, 10, true)};
+	assert_int_equal(
+	    ask(store, true, "t", START_MS, both, 2).kind, OUTCOME_UNAVAILABLE);
+	assert_int_equal(used(store, "full", START_MS), 1);
+
+	/* Once the windows have run out there is room, and the token was not burnt. */
+	int64_t later_ms = START_MS + 2 * HOUR_S * 1000;
+	assert_int_equal(ask(store, true, "t", later_ms, both, 2).kind, OUTCOME_FITS);
+	assert_int_equal(used(store, "new", later_ms), 1);
+	store_free(store);
+}
+
+static void test_one_request_does_not_evict_its_own(void **state)
+{
+	(void)state;
+	struct store *store = new_store(3);
+	struct charge four[4] = {
+	    charge("a", 1, 9, true), charge("b", 1, 9, true), charge("c", 1, 9, true),
+	    charge("d", 1, 9, true)};
+	assert_int_equal(
+	    ask(store, true, "", START_MS, four, 4).kind, OUTCOME_UNAVAILABLE);
+	assert_int_equal(used(store, "a", START_MS), 0);
+	assert_int_equal(ask(store, true, "", START_MS, four, 3).kind, OUTCOME_FITS);
+	assert_int_equal(ask(store, true, "", START_MS, four + 1, 3).kind, OUTCOME_FITS);
+	assert_int_equal(used(store, "a", START_MS), 0);
+	assert_int_equal(used(store, "b", START_MS), 2);
+	store_free(store);
+}
+
+static void test_a_new_max_counts_after_a_reload(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	for (int i = 0; i < 5; i++)
+		hit(store, "k", 5);
+	assert_int_equal(hit(store, "k", 5), OUTCOME_OVER);
+	assert_int_equal(hit(store, "k", 6), OUTCOME_FITS);
+	assert_int_equal(hit(store, "k", 3), OUTCOME_OVER);
+	store_free(store);
+}
+
+static void test_nothing_to_charge(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1);
+	assert_int_equal(ask(store, true, "t", START_MS, NULL, 0).kind, OUTCOME_FITS);
+	store_free(store);
+}
+
+/* ---- threads ---- */
+
+enum { THREADS = 4, ASKED = 20000, KEYS = 50, MAX = 700 };
+
+struct racer {
+	struct store *store;
+	unsigned number;
+	atomic_ulong *fits; /* per key */
+};
+
+/* Each charges two keys at once, in an order that differs by thread. */
+static void *race(void *context)
+{
+	struct racer *racer = context;
+	unsigned seed = racer->number;
+	for (int i = 0; i < ASKED; i++) {
+		unsigned a = (unsigned)rand_r(&seed) % KEYS;
+		unsigned b = (a + 1 + (unsigned)rand_r(&seed) % (KEYS - 1)) % KEYS;
+		char key_a[32], key_b[32];
+		snprintf(key_a, sizeof(key_a), "key %u", a);
+		snprintf(key_b, sizeof(key_b), "key %u", b);
+		struct charge two[2] = {
+		    charge(key_a, 1, MAX, true), charge(key_b, 1, MAX, true)};
+		if (ask(racer->store, true, "", START_MS, two, 2).kind == OUTCOME_FITS) {
+			atomic_fetch_add(&racer->fits[a], 1);
+			atomic_fetch_add(&racer->fits[b], 1);
+		}
+	}
+	return NULL;
+}
+
+static void test_threads_never_exceed(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1000000);
+	atomic_ulong fits[KEYS] = {0};
+	struct racer racers[THREADS];
+	pthread_t threads[THREADS];
+	for (unsigned i = 0; i < THREADS; i++) {
+		racers[i] = (struct racer){store, i, fits};
+		assert_int_equal(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (unsigned i = 0; i < KEYS; i++) {
+		char key[32];
+		snprintf(key, sizeof(key), "key %u", i);
+		assert_int_equal(used(store, key, START_MS), fits[i]);
+		/* Many more were asked for than fit. */
+		assert_true(fits[i] <= MAX && fits[i] > MAX / 2);
+	}
+	store_free(store);
+}
+
+/* All ask the same tokens: each is charged once. */
+static void *repeat(void *context)
+{
+	struct racer *racer = context;
+	for (int i = 0; i < 5000; i++) {
+		char token[32];
+		snprintf(token, sizeof(token), "token %d", i);
+		struct charge one = charge("k", 1, 1000000, true);
+		struct outcome outcome =
+		    ask(racer->store, true, token, START_MS, &one, 1);
+		if (outcome.kind == OUTCOME_FITS)
+			atomic_fetch_add(racer->fits, 1);
+	}
+	return NULL;
+}
+
+static void test_threads_share_tokens(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1000000);
+	atomic_ulong fits = 0;
+	struct racer racer = {.store = store, .fits = &fits};
+	pthread_t threads[THREADS];
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, repeat, &racer), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(used(store, "k", START_MS), 5000);
+	assert_int_equal(fits, 5000 * THREADS);
+	store_free(store);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_counts_to_the_max),
+	    cmocka_unit_test(test_result_of_a_charge_is_the_use_after_it),
+	    cmocka_unit_test(test_look_charges_nothing),
+	    cmocka_unit_test(test_all_or_nothing),
+	    cmocka_unit_test(test_soft_ones_do_not_hinder),
+	    cmocka_unit_test(test_token),
+	    cmocka_unit_test(test_token_lasts_a_quarter_of_an_hour),
+	    cmocka_unit_test(test_tokens_are_bounded),
+	    cmocka_unit_test(test_the_least_recently_used_goes),
+	    cmocka_unit_test(test_what_is_over_stays),
+	    cmocka_unit_test(test_one_request_does_not_evict_its_own),
+	    cmocka_unit_test(test_a_new_max_counts_after_a_reload),
+	    cmocka_unit_test(test_nothing_to_charge),
+	    cmocka_unit_test(test_threads_never_exceed),
+	    cmocka_unit_test(test_threads_share_tokens),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
