@@ -14,32 +14,7 @@
 
 #include <cmocka.h>
 
-/* Standard error as a pipe that the test reads when it likes. */
-struct capture {
-	int old, pipe[2];
-};
-
-static void capture_begin(struct capture *capture)
-{
-	fflush(stderr);
-	capture->old = dup(STDERR_FILENO);
-	assert_int_equal(pipe(capture->pipe), 0);
-	assert_true(dup2(capture->pipe[1], STDERR_FILENO) >= 0);
-	close(capture->pipe[1]);
-}
-
-/* Gives standard error back; what was written in between is in @buf. */
-static size_t capture_end(struct capture *capture, char *buf, size_t size)
-{
-	dup2(capture->old, STDERR_FILENO);
-	close(capture->old);
-	size_t len = 0;
-	for (ssize_t n; (n = read(capture->pipe[0], buf + len, size - 1 - len)) > 0;)
-		len += (size_t)n;
-	close(capture->pipe[0]);
-	buf[len] = '\0';
-	return len;
-}
+#include "tests/unit/capture.h"
 
 static const struct {
 	const char *name;
@@ -71,7 +46,7 @@ static void test_before_start(void **state)
 	(void)state;
 	struct capture capture;
 	char buf[1024];
-	capture_begin(&capture);
+	assert_int_equal(capture_begin(&capture), 0);
 	log_warning("early %d", 7);
 	capture_end(&capture, buf, sizeof(buf));
 	assert_string_equal(buf, "postern: warning: early 7\n");
@@ -85,7 +60,7 @@ static void test_lines(void **state)
 	memset(long_text, 'a', sizeof(long_text) - 1);
 	long_text[sizeof(long_text) - 1] = '\0';
 
-	capture_begin(&capture);
+	assert_int_equal(capture_begin(&capture), 0);
 	assert_int_equal(log_start("postern-test", false, LOG_LEVEL_INFO), 0);
 	log_error("one");
 	log_warning("two");
@@ -122,7 +97,7 @@ static void test_journal_prefix(void **state)
 	struct capture capture;
 	char buf[1024], stream[64];
 	struct stat st;
-	capture_begin(&capture);
+	assert_int_equal(capture_begin(&capture), 0);
 	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
 	snprintf(
 	    stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
@@ -161,7 +136,7 @@ static void test_blocked_reader(void **state)
 	enum { LINES = 40000 };
 	struct capture capture;
 	unsigned long before = log_dropped();
-	capture_begin(&capture);
+	assert_int_equal(capture_begin(&capture), 0);
 	assert_int_equal(log_start("postern-test", false, LOG_LEVEL_INFO), 0);
 	for (int i = 0; i < LINES; i++)
 		log_info("line %d of a flood that nobody reads", i);
@@ -209,7 +184,7 @@ static void test_threads(void **state)
 	static char buf[256 * 1024];
 	static char names[4][2] = {"a", "b", "c", "d"};
 	struct capture capture;
-	capture_begin(&capture);
+	assert_int_equal(capture_begin(&capture), 0);
 	assert_int_equal(log_start("t", false, LOG_LEVEL_INFO), 0);
 	struct reader reader = {.fd = capture.pipe[0], .size = sizeof(buf), .buf = buf};
 	pthread_t reading, threads[4];
