@@ -178,10 +178,13 @@ class Postern:
         return {daemon.name: daemon.stop() for daemon in (self.policyd, self.milter)}
 
     def command(self, *args):
-        """Runs the `postern` command; exit code and output are in the result."""
-        return subprocess.run([self.command_path, *map(str, args)], capture_output=True,
-                              text=True, timeout=60,
-                              env=dict(os.environ, **SANITIZER_ENVIRONMENT))
+        """Runs the `postern` command."""
+        return self.run(self.command_path, *args)
+
+    def run(self, *argv):
+        """Runs a program that ends by itself; exit code and output are in the result."""
+        return subprocess.run([str(arg) for arg in argv], capture_output=True, text=True,
+                              timeout=60, env=dict(os.environ, **SANITIZER_ENVIRONMENT))
 
 
 def _copy(program, directory):

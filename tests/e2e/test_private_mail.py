@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The fixtures themselves, without Postern: what a test sees of them must be true."""
 
-import os
-import socket
-import threading
-
 import pytest
 
 from private_mail.smtp import SmtpClient
+from python_policy import PythonPolicy
 
 MESSAGE = b"From: Ada <ada@example.org>\r\nSubject: test\r\n\r\n"
 
@@ -16,48 +13,15 @@ MESSAGE = b"From: Ada <ada@example.org>\r\nSubject: test\r\n\r\n"
 def system(request, mail_with):
     """Postfix without milters, with a policy server that grants users alone."""
     services = ("smtp", "smtp_auth", "submission", "submissions")
-    system = mail_with(chroot=request.param,
-                       options={name: ("smtpd_milters=",) for name in services})
-    stop = serve_policy(system.postfix.sockets / "policy")
-    yield system
-    stop()
+    return mail_with(chroot=request.param,
+                     options={name: ("smtpd_milters=",) for name in services})
 
 
-def serve_policy(path):
-    """OK for RCPT of an authenticated user, DUNNO for all else."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    os.chmod(path, 0o666)
-    listener.listen(50)
-
-    def serve(connection):
-        attributes = {}
-        with connection, connection.makefile("rb") as stream:
-            for line in stream:
-                name, is_attribute, value = line.rstrip(b"\n").partition(b"=")
-                if is_attribute:
-                    attributes[name] = value
-                    continue
-                granted = (attributes[b"protocol_state"] == b"RCPT"
-                           and attributes[b"sasl_username"])
-                connection.sendall(b"action=OK\n\n" if granted else b"action=DUNNO\n\n")
-                attributes = {}
-
-    def accept():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-
-    def stop():
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        os.unlink(path)
-    return stop
+@pytest.fixture(autouse=True)
+def policy(system):
+    server = PythonPolicy(system.postfix.sockets / "policy")
+    yield server
+    server.stop()
 
 
 def test_stranger_is_refused_by_postfix_itself(system):
@@ -143,3 +107,17 @@ def test_xclient_changes_the_client(system, sink):
         client.xclient(ADDR="192.0.2.7", NAME="laptop.customer.example", HELO="laptop")
         client.message("x@outside.example", ["joe@inside.example"], MESSAGE)
     assert "laptop.customer.example [192.0.2.7]" in sink.one().header("Received")[0]
+
+
+def test_one_connection_for_the_three_hooks(system, policy, sink):
+    """The same service text: Postfix asks all states of a session over one connection."""
+    with system.user() as client:
+        for _ in range(2):
+            assert client.message("ada@example.org", ["joe@outside.example"],
+                                  MESSAGE).code == 250
+    sink.wait_for(2)
+    assert [attributes["protocol_state"] for _, attributes in policy.asked] == [
+        "RCPT", "DATA", "END-OF-MESSAGE"] * 2
+    assert {number for number, _ in policy.asked} == {1}
+    assert {attributes["server_port"] for _, attributes in policy.asked} == {
+        str(system.postfix.ports["submission"])}

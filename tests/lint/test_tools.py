@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What other programs say of the project: clang-format, shellcheck, groff, Python.
+"""What other programs say of the project: clang-format, shellcheck, groff, systemd, Python.
 
 Each is shown to fail on a bad sample first; a tool that is not installed fails too.
 """
@@ -37,6 +37,11 @@ def python_syntax(path):
                "import sys; compile(open(sys.argv[1]).read(), sys.argv[1], 'exec')", path)
 
 
+def sandbox(path):
+    """systemd's own score of a unit's sandbox, 0.0 (closed) to 10.0; ours is at most 1."""
+    return run("systemd-analyze", "security", "--offline=true", "--threshold=10", path)
+
+
 def run(*argv):
     """What the tool complains about; empty is good."""
     done = subprocess.run([str(arg) for arg in argv], capture_output=True, text=True,
@@ -54,6 +59,7 @@ SOURCES = [path for path in PATHS if path.endswith((".c", ".h"))]
 SCRIPTS = [path for path in PATHS if first_line(path).startswith(b"#!/bin/bash")]
 PYTHON = [path for path in PATHS if path.endswith(".py")
           or first_line(path).startswith(b"#!/usr/bin/python3")]
+UNITS = [path for path in PATHS if path.endswith(".service")]
 MAN_PAGES = [path for path in PATHS if path.startswith("man/") and path[-1] in "158"]
 
 SAMPLES = [
@@ -61,6 +67,8 @@ SAMPLES = [
     (bash_syntax, "a", "if true; then\n", "true\n"),
     (shellcheck, "a", "rm $1/x\n", 'rm "$1/x"\n'),
     (man_page, "a.8", ".TH A 8\n.SH NAME\n.nosuchmacro\n", ".TH A 8\n.SH NAME\na \\- b\n"),
+    (sandbox, "a.service", "[Service]\nExecStart=/bin/true\n",
+     (tree.ROOT / "contrib/systemd/postern-milter.service").read_text()),
     (python_syntax, "a.py", "def\n", "x = 1\n"),
 ]
 
@@ -95,6 +103,11 @@ def test_man_page(path):
     assert not man_page(path)
 
 
+@pytest.mark.parametrize("path", UNITS)
+def test_sandbox(path):
+    assert not sandbox(path)
+
+
 def test_json_files():
     """Files that others read as JSON, without comments."""
     for path in PATHS:
@@ -103,4 +116,4 @@ def test_json_files():
 
 
 def test_something_was_looked_at():
-    assert SOURCES and SCRIPTS and PYTHON
+    assert SOURCES and SCRIPTS and PYTHON and UNITS

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Two messages' headers next to each other."""
+
+import itertools
+import textwrap
+
+WIDTH = 46
+
+
+def _cells(headers):
+    lines = []
+    for name, value in headers:
+        text = f"{name}: {' '.join(value.split())}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=True)
+    return lines
+
+
+def _aligned(left, right):
+    """Pairs of headers, the same name on one line where both have it."""
+    right = list(right)
+    rows = []
+    for name, value in left:
+        same = next((i for i, (other, _) in enumerate(right) if other == name), None)
+        if same is None:
+            rows.append(([(name, value)], []))
+            continue
+        rows += [([], [header]) for header in right[:same]]
+        rows.append(([(name, value)], [right[same]]))
+        right = right[same + 1:]
+    return rows + [([], [header]) for header in right]
+
+
+def show(title_left, left, title_right, right, indent="   "):
+    """Prints both lists of (name, value)."""
+    print(f"{indent}{title_left:<{WIDTH}} | {title_right}")
+    print(f"{indent}{'-' * WIDTH}-+-{'-' * WIDTH}")
+    for one, other in _aligned(left, right):
+        for a, b in itertools.zip_longest(_cells(one), _cells(other), fillvalue=""):
+            print(f"{indent}{a:<{WIDTH}} | {b}".rstrip())
