@@ -315,7 +315,9 @@ void decide(
 	/* From DATA on the grant only tells limits whether the message is relayed. */
 	if (judges_relay || has_limits)
 		grant_look_up(config, facts, grant);
-	if (judges_relay && !answered)
+	if (judges_relay && answered)
+		finding_of(&d, CHECK_RELAY)->why = "an earlier check gave the reply";
+	else if (judges_relay)
 		answered = check_relay(&d, grant);
 	if (!has_limits || answered)
 		return;

@@ -32,16 +32,16 @@ const struct domain *user_domain(const struct config *config, const struct addre
 
 enum ternary client_is_relay_host(const struct config *config, const struct facts *facts)
 {
-	switch (host_list_match(config->relay.hosts, &facts->client, NULL)) {
-	case HOST_MATCH:
+	switch (relay_host_look_up(config, &facts->client, &facts->sender, NULL).result) {
+	case RELAY_HOST_GRANTS:
+	case RELAY_HOST_NOT_SENDER:
 		return YES;
-	case HOST_NO_MATCH:
-	case HOST_EXCEPTION:
+	case RELAY_HOST_NO:
 		return NO;
-	case HOST_CANNOT_TELL:
-		return EITHER;
+	case RELAY_HOST_CANNOT_TELL:
+		break;
 	}
-	return NO;
+	return EITHER;
 }
 
 bool client_is_trusted(const struct config *config, const struct facts *facts)

@@ -17,7 +17,10 @@ bool user_is_listed(
 /* The served domain of the SASL user's own name; NULL: no realm, or not served here. */
 const struct domain *user_domain(const struct config *config, const struct address *user);
 
-/* Is the client in relay.hosts, whatever its entry grants. */
+/*
+ * Is the client in relay.hosts, whatever its entry grants. EITHER: its name is not known,
+ * and by name it could be granted this sender.
+ */
 enum ternary client_is_relay_host(const struct config *config, const struct facts *facts);
 
 /* In trusted.hosts, trusted.users, or a relay host. */
