@@ -83,15 +83,15 @@ static size_t literal_domain(const char *text, size_t len, char *buf)
 	return len;
 }
 
-/*
- * A non-ASCII or xn-- label (NUL-terminated) as its one A-label. Returns its length in
- * @buf, 0: invalid.
+/* A non-ASCII or xn-- label as its one A-label. Returns its length in @buf, 0: invalid.
  */
-static size_t idn_label(const char *label, char buf[static LABEL_MAX + 1])
+static size_t idn_label(
+    const char *label, size_t label_len, char buf[static LABEL_MAX + 1])
 {
-	const uint8_t *from = (const uint8_t *)label;
-	uint8_t *to = NULL;
+	uint8_t from[DOMAIN_INPUT_MAX + 1], *to = NULL;
 
+	memcpy(from, label, label_len);
+	from[label_len] = '\0';
 	if (idn2_lookup_u8(from, &to, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
 		return 0;
 	size_t len = strlen((char *)to);
@@ -105,22 +105,6 @@ static size_t idn_label(const char *label, char buf[static LABEL_MAX + 1])
 		if (!is_domain_byte(buf[i]))
 			return 0;
 	return len;
-}
-
-static size_t canonical_label(
-    const char *label, size_t len, char buf[static LABEL_MAX + 1])
-{
-	char copy[DOMAIN_INPUT_MAX + 1], again[LABEL_MAX + 1];
-
-	memcpy(copy, label, len);
-	copy[len] = '\0';
-	size_t n = idn_label(copy, buf);
-	/* Full-width letters may have spelled "xn--": the canonical form of a canonical
-	 * form is itself, or this was none. */
-	if (n && has_prefix_xn(buf, n) &&
-	    (idn_label(buf, again) != n || memcmp(buf, again, n) != 0))
-		return 0;
-	return n;
 }
 
 /* Replaces the full stops of other scripts, as UTS #46 does, by dots. */
@@ -165,7 +149,7 @@ static size_t idn_domain(const char *text, size_t len, char *buf)
 		size_t label_len =
 		    n <= LABEL_MAX ? plain_domain(dotted + at, n, label) : 0;
 		if (!label_len)
-			label_len = canonical_label(dotted + at, n, label);
+			label_len = idn_label(dotted + at, n, label);
 		if (!label_len || written + label_len + 1 > ADDRESS_DOMAIN_MAX + 1)
 			return 0;
 		memcpy(buf + written, label, label_len);

@@ -128,8 +128,6 @@ static bool find_user(
 static bool find_parent(
     const struct address_list *list, const char *domain, struct list_match *ret)
 {
-	if (domain[0] == '[')
-		return false;
 	for (const char *dot = strchr(domain, '.'); dot; dot = strchr(dot + 1, '.'))
 		if (list_table_find(&list->table, dot, strlen(dot), ret))
 			return true;

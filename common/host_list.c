@@ -183,8 +183,12 @@ static const char *add_name(const struct adding *adding, const char *text, size_
 static const char *refuse_dns(const struct adding *adding, size_t suffix)
 {
 	char name[ADDRESS_DOMAIN_MAX + 1];
+	size_t n = domain_canonical(adding->text, adding->len - suffix, name);
+	const char *dot = memrchr(name, '.', n);
+	const char *last = dot ? dot + 1 : name;
 
-	if (!domain_canonical(adding->text, adding->len - suffix, name) || name[0] == '[')
+	/* No top-level domain is a number; this was to be addresses. */
+	if (!n || name[0] == '[' || consists_of(last, strlen(last), "0123456789"))
 		return expected;
 	return suffix ? "is to be looked up in DNS, which is not supported yet"
 		      : "is a name to be looked up in DNS, which is not supported yet";

@@ -17,6 +17,9 @@
 #define L63  L60 "aaa"
 #define D192 L63 "." L63 "." L63 "."
 
+#define UE       "xn--tda."
+#define SEVEN_UE UE UE UE UE UE UE UE
+
 static const struct {
 	const char *text;
 	size_t len;
@@ -49,6 +52,7 @@ static const struct {
     {S(L63 ".org"), L63 ".org", "label of 63"},
     {S(D192 L60 "a"), D192 L60 "a", "253 bytes"},
     {S(D192 L60 "a."), D192 L60 "a", "253 bytes and the final dot"},
+    {S(D192 "ü.ü.ü.ü.ü.ü.ü.aaaaa"), D192 SEVEN_UE "aaaaa", "253 bytes in A-labels"},
     {S(""), NULL, "nothing"},
     {S("."), NULL, "a dot"},
     {S(".."), NULL, "dots"},
@@ -60,7 +64,8 @@ static const struct {
     {S("\u00ad.org"), NULL, "a label that maps to nothing"},
     {S(L63 "a.org"), NULL, "label of 64"},
     {S(D192 L60 "aa"), NULL, "254 bytes"},
-    {S(D192 L60 "ü"), NULL, "too long once in A-labels"},
+    {S(D192 "ü.ü.ü.ü.ü.ü.ü.aaaaaa"), NULL, "too long once in A-labels"},
+    {S(D192 L60 "ü"), NULL, "too long a label once it is an A-label"},
     {S("exa mple.org"), NULL, "blank"},
     {S(" example.org"), NULL, "blank in front"},
     {S("exa\001mple.org"), NULL, "control character"},
@@ -76,6 +81,8 @@ static const struct {
     {S("xn--a.example"), NULL, "A-label of nothing valid"},
     {S("xn--.example"), NULL, "A-label of nothing"},
     {S("xn--abc-.example"), NULL, "A-label that needs none"},
+    {S("ｘｎ－－abc-.example"), NULL, "A-label that needs none, full-width"},
+    {S("x\u00adn--a.example"), NULL, "A-label of nothing valid, hidden"},
     {S("xn--zzzzzzzz.example"), NULL, "no punycode"},
     {S("\u202e"
        "abc.example"),
