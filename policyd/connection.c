@@ -587,8 +587,10 @@ void connection_pool_set(
     struct connection_pool *pool, const struct connection_settings *settings)
 {
 	pool->settings = *settings;
-	/* A shorter bound may be due before the timer. */
-	on_timer(-1, 0, pool);
+	/* A shorter bound may be due before the timer. Not here and now: a connection may
+	 * be in the middle of being served. */
+	pool->timer_ms = INT64_MAX;
+	timer_need(pool, 0, clock_ms());
 }
 
 int connection_open(struct connection_pool *pool, int fd, const char *listener)

@@ -35,9 +35,9 @@ typedef void request_handler(
     void *context, struct connection *connection, const struct request *request);
 
 struct connection_settings {
-	uint32_t request_ms; /* from a request's first byte to its last; the same for
+	int64_t request_ms; /* from a request's first byte to its last; the same for
 				reading an answer */
-	uint32_t idle_ms;
+	int64_t idle_ms;
 };
 
 /* @complaints stays the caller's. */

@@ -102,7 +102,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void set_bounds(struct rig *rig, uint32_t request_ms, uint32_t idle_ms)
+static void set_bounds(struct rig *rig, int64_t request_ms, int64_t idle_ms)
 {
 	struct connection_settings settings = {request_ms, idle_ms};
 	connection_pool_set(rig->pool, &settings);

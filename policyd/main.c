@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+
+/*
+ * postern-policyd: the policy-delegation server. This file is its order of events: read
+ * the configuration, open the sockets, drop privileges, start the threads, serve, and all
+ * of it back.
+ */
+
+#include "common/cleanup.h"
+#include "common/config.h"
+#include "common/log.h"
+#include "common/service.h"
+#include "policyd/complaints.h"
+#include "policyd/instances.h"
+#include "policyd/listeners.h"
+#include "policyd/reload.h"
+#include "policyd/server.h"
+#include "policyd/store.h"
+#include "policyd/workers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define PROGRAM "postern-policyd"
+
+/* Bounds of the tables in memory: about 150 bytes a counter and 100 a message. */
+#define COUNTERS_MAX  1000000
+#define INSTANCES_MAX 100000
+
+/* Descriptors beside the connections: listeners, loops, log, files of a reload. */
+#define DESCRIPTORS_BESIDE 64
+
+enum option_value { OPTION_SYSLOG = 256 };
+
+struct options {
+	const char *config;
+	bool check, syslog;
+};
+
+/* All that runs, in the order in which it is built. */
+struct daemon {
+	struct listeners listeners;
+	struct complaints *complaints;
+	struct reload *reload;
+	struct store *store;
+	struct instances *instances;
+	struct workers *workers;
+	size_t connections_max;
+};
+
+static void usage(FILE *to)
+{
+	fprintf(
+	    to,
+	    "usage: %s [-c FILE] [-t] [--syslog] [-V] [-h]\n"
+	    "  -c FILE    configuration (%s)\n"
+	    "  -t         check the configuration and every file it names, and exit\n"
+	    "  --syslog   log to syslog, facility mail, instead of standard error\n"
+	    "  -V         print the version\n"
+	    "  -h         print this\n",
+	    PROGRAM, CONFIG_DEFAULT_PATH);
+}
+
+/* Returns -1 to go on, else the exit code. */
+static int parse_options(int argc, char **argv, struct options *ret)
+{
+	static const struct option long_options[] = {
+	    {"syslog", no_argument, NULL, OPTION_SYSLOG},
+	    {"version", no_argument, NULL, 'V'},
+	    {"help", no_argument, NULL, 'h'},
+	    {0},
+	};
+	struct options options = {.config = CONFIG_DEFAULT_PATH};
+	int option;
+	while ((option = getopt_long(argc, argv, "c:tVh", long_options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options.config = optarg;
+			break;
+		case 't':
+			options.check = true;
+			break;
+		case OPTION_SYSLOG:
+			options.syslog = true;
+			break;
+		case 'V':
+			printf("%s %s\n", PROGRAM, POSTERN_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "%s: unexpected \"%s\"\n", PROGRAM, argv[optind]);
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	*ret = options;
+	return -1;
+}
+
+/* Standard error goes nowhere: closed, or /dev/null. */
+static bool stderr_is_lost(void)
+{
+	struct stat st;
+	return fstat(STDERR_FILENO, &st) < 0 ||
+	       (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
+/* Descriptors 0 to 2 exist from here on: no socket can be taken for standard error. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+/* Returns -1 and *ret, or the exit code with every error told. */
+static int load_config(const struct options *options, struct config **ret)
+{
+	struct config_errors errors = {0};
+	int code = -1;
+	int r = config_load(options->config, 0, ret, &errors);
+	for (size_t i = 0; i < errors.lines.count; i++) {
+		if (options->check)
+			fprintf(stderr, "%s\n", errors.lines.items[i]);
+		else
+			log_error("%s", errors.lines.items[i]);
+	}
+	if (r == -EINVAL) {
+		size_t count = errors.lines.count + errors.more;
+		if (options->check)
+			fprintf(stderr, "%zu errors\n", count);
+		else
+			log_error("%zu errors in the configuration; not started", count);
+		code = EXIT_CONFIG;
+	} else if (r < 0) {
+		log_error("cannot load %s: %s", options->config, strerror(-r));
+		code = EXIT_FAILURE;
+	}
+	config_errors_done(&errors);
+	return code;
+}
+
+static int check_config(const struct options *options)
+{
+	struct config *config;
+	int code = load_config(options, &config);
+	if (code >= 0)
+		return code;
+	for (size_t i = 0; i < config->notices.count; i++)
+		printf("%s\n", config->notices.items[i]);
+	printf("%s: no errors\n", options->config);
+	config_unref(config);
+	return EXIT_SUCCESS;
+}
+
+/* How many connections the descriptor limit has room for; a warning if too few. */
+static void warn_of_descriptors(size_t connections_max, const struct config *config)
+{
+	if (config->policyd.max_connections > connections_max)
+		log_warning(
+		    "policyd.max_connections is %u, but the descriptor limit has room "
+		    "for %zu; raise it (LimitNOFILE=, ulimit -n) to %u",
+		    config->policyd.max_connections, connections_max,
+		    config->policyd.max_connections + DESCRIPTORS_BESIDE);
+}
+
+static void on_published(void *context, const struct config *config)
+{
+	struct daemon *daemon = context;
+	workers_refresh(daemon->workers);
+	warn_of_descriptors(daemon->connections_max, config);
+}
+
+/* What may fail for reasons outside: sockets, privileges, limits. */
+static int prepare(struct daemon *daemon, const struct config *config)
+{
+	char why[512];
+	int is_root;
+	if (listeners_open(config, &daemon->listeners, why, sizeof(why)) < 0) {
+		log_error("%s", why);
+		return -1;
+	}
+	size_t limit = service_raise_descriptors();
+	daemon->connections_max =
+	    limit > DESCRIPTORS_BESIDE + 1 ? limit - DESCRIPTORS_BESIDE : 1;
+	if (service_drop_privileges(config->policyd.user, &is_root, why, sizeof(why)) <
+	    0) {
+		log_error("policyd.user: %s", why);
+		return -1;
+	}
+	if (is_root)
+		log_warning("running as root: name an account in policyd.user, which "
+			    "the daemon becomes once its sockets are open");
+	warn_of_descriptors(daemon->connections_max, config);
+	return 0;
+}
+
+/* Takes @config. */
+static int start(
+    struct daemon *daemon, const struct options *options, struct config *config)
+{
+	unsigned workers = config->policyd.workers;
+	int r = reload_new(options->config, config, &daemon->reload);
+	if (r == 0)
+		r = complaints_new(&daemon->complaints);
+	if (r == 0)
+		r = store_memory_new(COUNTERS_MAX, &daemon->store);
+	if (r == 0)
+		r = instances_new(INSTANCES_MAX, &daemon->instances);
+	if (r < 0)
+		return r;
+	struct workers_shared shared = {
+	    .reload = daemon->reload,
+	    .store = daemon->store,
+	    .instances = daemon->instances,
+	    .complaints = daemon->complaints,
+	};
+	r = workers_new(workers, &shared, &daemon->workers);
+	if (r < 0)
+		return r;
+	return reload_start(daemon->reload, on_published, daemon);
+}
+
+static void daemon_done(struct daemon *daemon)
+{
+	listeners_close(&daemon->listeners);
+	/* First the loader, which tells the workers of what it publishes. */
+	if (daemon->reload)
+		reload_stop(daemon->reload);
+	workers_free(daemon->workers);
+	instances_free(daemon->instances);
+	store_free(daemon->store);
+	reload_free(daemon->reload);
+	complaints_free(daemon->complaints);
+}
+
+static int run(const struct options *options)
+{
+	struct config *config;
+	int code = load_config(options, &config);
+	if (code >= 0)
+		return code;
+	log_set_level(config->log.level);
+	for (size_t i = 0; i < config->notices.count; i++)
+		log_info("%s", config->notices.items[i]);
+
+	struct daemon daemon = {0};
+	if (prepare(&daemon, config) < 0) {
+		config_unref(config);
+		daemon_done(&daemon);
+		return EXIT_FAILURE;
+	}
+	int r = start(&daemon, options, config);
+	if (r == 0) {
+		for (size_t i = 0; i < daemon.listeners.count; i++)
+			log_info("listening on %s", daemon.listeners.items[i].name);
+		struct server_parts parts = {
+		    .listeners = &daemon.listeners,
+		    .reload = daemon.reload,
+		    .workers = daemon.workers,
+		    .complaints = daemon.complaints,
+		    .connections_max = daemon.connections_max,
+		};
+		r = server_run(&parts);
+	}
+	if (r < 0)
+		log_error("cannot start: %s", strerror(-r));
+	daemon_done(&daemon);
+	if (r == 0)
+		log_info("stopped");
+	return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	int code = parse_options(argc, argv, &options);
+	if (code >= 0)
+		return code;
+	if (options.check)
+		return check_config(&options);
+
+	bool to_syslog = options.syslog || stderr_is_lost();
+	open_standard_descriptors();
+	server_block_signals();
+	int r = log_start(PROGRAM, to_syslog, LOG_LEVEL_INFO);
+	if (r < 0) {
+		fprintf(stderr, "%s: cannot start the log: %s\n", PROGRAM, strerror(-r));
+		return EXIT_FAILURE;
+	}
+	code = run(&options);
+	log_stop();
+	return code;
+}

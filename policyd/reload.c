@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/reload.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/service.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* An outdated reference on its way to the loader. */
+struct retired {
+	struct retired *next;
+	struct config *config;
+};
+
+struct reload {
+	char *path;
+	struct config_slot *slot;
+	reload_published *published;
+	void *context;
+	pthread_t thread;
+	bool running;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool wanted, stopping;
+	struct retired *retired;
+};
+
+static int64_t clock_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static size_t users_count(const struct config *config)
+{
+	return user_list_count(config->block.users) +
+	       user_list_count(config->trusted.users) +
+	       user_list_count(config->relay.users);
+}
+
+static size_t addresses_count(const struct config *config)
+{
+	return address_list_count(config->block.senders) +
+	       address_list_count(config->block.recipients) +
+	       address_list_count(config->relay.anyone_from) +
+	       address_list_count(config->relay.anyone_to);
+}
+
+static size_t hosts_count(const struct config *config)
+{
+	return host_list_count(config->block.hosts) +
+	       host_list_count(config->trusted.hosts) +
+	       host_list_count(config->relay.hosts) +
+	       host_list_count(config->auth.tls_exempt) +
+	       host_list_count(config->auth.submission_hosts);
+}
+
+static void refuse(const char *path, const char *why, const char *remedy)
+{
+	log_error(
+	    "reload of %s failed, the old configuration stays in force: %s%s", path, why,
+	    remedy);
+	service_notify("STATUS=reload failed, the old configuration is in force");
+}
+
+/* Publishes @next unless it needs a restart; takes it in both cases. */
+static void publish(struct reload *reload, struct config *next, int64_t began_us)
+{
+	struct config *old = config_slot_get(reload->slot);
+	const char *key = config_needs_restart(old, next, "policyd");
+	config_unref(old);
+	if (key) {
+		refuse(reload->path, key, " changed, which needs a restart");
+		config_unref(next);
+		return;
+	}
+	for (size_t i = 0; i < next->notices.count; i++)
+		log_info("%s", next->notices.items[i]);
+	log_set_level(next->log.level);
+	/* Ours until the next line is written; the slot takes the other reference. */
+	config_slot_set(reload->slot, config_ref(next));
+	reload->published(reload->context, next);
+	log_info(
+	    "reloaded %s in %" PRId64 " ms: %zu domains, %zu limits, lists of %zu hosts, "
+	    "%zu users, %zu addresses",
+	    reload->path, (clock_us() - began_us) / 1000, config_domain_count(next),
+	    next->limits_count, hosts_count(next), users_count(next),
+	    addresses_count(next));
+	service_notify("STATUS=reloaded, serving");
+	config_unref(next);
+}
+
+static void load(struct reload *reload)
+{
+	int64_t began_us = clock_us();
+	char state[64];
+	/* systemd ends `systemctl reload` at a READY that is younger than this. */
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRId64, began_us);
+	service_notify(state);
+
+	struct config *next = NULL;
+	struct config_errors errors = {0};
+	int r = config_load(reload->path, 0, &next, &errors);
+	if (r == 0) {
+		publish(reload, next, began_us);
+	} else if (r == -EINVAL) {
+		for (size_t i = 0; i < errors.lines.count; i++)
+			log_error("%s", errors.lines.items[i]);
+		char why[64];
+		snprintf(
+		    why, sizeof(why), "%zu errors", errors.lines.count + errors.more);
+		refuse(reload->path, why, "");
+	} else {
+		refuse(reload->path, strerror(-r), "");
+	}
+	config_errors_done(&errors);
+	service_notify("READY=1");
+}
+
+static void free_retired(struct retired *retired)
+{
+	bool any = retired != NULL;
+	while (retired) {
+		struct retired *next = retired->next;
+		config_unref(retired->config);
+		free(retired);
+		retired = next;
+	}
+	/* The lists of the old configuration are worth giving back. */
+	if (any)
+		malloc_trim(0);
+}
+
+static void *loader(void *context)
+{
+	struct reload *reload = context;
+	pthread_mutex_lock(&reload->lock);
+	for (;;) {
+		while (!reload->wanted && !reload->retired && !reload->stopping)
+			pthread_cond_wait(&reload->changed, &reload->lock);
+		bool stopping = reload->stopping, wanted = reload->wanted && !stopping;
+		reload->wanted = false;
+		struct retired *retired = TAKE(reload->retired);
+		pthread_mutex_unlock(&reload->lock);
+		free_retired(retired);
+		if (wanted)
+			load(reload);
+		pthread_mutex_lock(&reload->lock);
+		if (stopping)
+			break;
+	}
+	pthread_mutex_unlock(&reload->lock);
+	return NULL;
+}
+
+struct reload *reload_free(struct reload *reload)
+{
+	if (!reload)
+		return NULL;
+	reload_stop(reload);
+	free_retired(reload->retired);
+	config_slot_free(reload->slot);
+	pthread_cond_destroy(&reload->changed);
+	pthread_mutex_destroy(&reload->lock);
+	free(reload->path);
+	free(reload);
+	return NULL;
+}
+
+int reload_new(const char *path, struct config *first, struct reload **ret)
+{
+	struct reload *reload = calloc(1, sizeof(*reload));
+	if (!reload)
+		return -ENOMEM;
+	pthread_mutex_init(&reload->lock, NULL);
+	pthread_cond_init(&reload->changed, NULL);
+	reload->path = strdup(path);
+	if (!reload->path || config_slot_new(first, &reload->slot) < 0) {
+		reload_free(reload);
+		return -ENOMEM;
+	}
+	*ret = reload;
+	return 0;
+}
+
+int reload_start(struct reload *reload, reload_published *published, void *context)
+{
+	reload->published = published;
+	reload->context = context;
+	int r = pthread_create(&reload->thread, NULL, loader, reload);
+	if (r != 0)
+		return -r;
+	pthread_setname_np(reload->thread, "loader");
+	reload->running = true;
+	return 0;
+}
+
+void reload_request(struct reload *reload)
+{
+	pthread_mutex_lock(&reload->lock);
+	reload->wanted = true;
+	pthread_cond_signal(&reload->changed);
+	pthread_mutex_unlock(&reload->lock);
+}
+
+void reload_stop(struct reload *reload)
+{
+	if (!reload->running)
+		return;
+	pthread_mutex_lock(&reload->lock);
+	reload->stopping = true;
+	pthread_cond_signal(&reload->changed);
+	pthread_mutex_unlock(&reload->lock);
+	pthread_join(reload->thread, NULL);
+	reload->running = false;
+}
+
+static void retire(struct reload *reload, struct config *config)
+{
+	struct retired *retired = malloc(sizeof(*retired));
+	if (!retired) {
+		config_unref(config); /* slow here and now, but not lost */
+		return;
+	}
+	retired->config = config;
+	pthread_mutex_lock(&reload->lock);
+	retired->next = reload->retired;
+	reload->retired = retired;
+	pthread_cond_signal(&reload->changed);
+	pthread_mutex_unlock(&reload->lock);
+}
+
+struct config *reload_view(struct reload *reload, struct config_view *view)
+{
+	/* Read before the snapshot: a publication in between is noticed the next time. */
+	unsigned long generation = config_slot_generation(reload->slot);
+	if (view->config && view->generation == generation)
+		return view->config;
+	if (view->config)
+		retire(reload, view->config);
+	view->config = config_slot_get(reload->slot);
+	view->generation = generation;
+	return view->config;
+}
+
+void reload_view_done(struct reload *reload, struct config_view *view)
+{
+	if (view->config)
+		retire(reload, TAKE(view->config));
+}

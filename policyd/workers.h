@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "policyd/complaints.h"
+#include "policyd/instances.h"
+#include "policyd/reload.h"
+#include "policyd/store.h"
+
+#include <stddef.h>
+
+/*
+ * The serving threads, each with its event loop and connections. The main thread gives
+ * them accepted descriptors; they share what struct workers_shared names and nothing
+ * else.
+ */
+
+struct workers;
+
+/* All outlive the workers. */
+struct workers_shared {
+	struct reload *reload;
+	struct store *store;
+	struct instances *instances;
+	struct complaints *complaints;
+};
+
+/* @count 0: one per core. Returns with the threads running. */
+int workers_new(
+    unsigned count, const struct workers_shared *shared, struct workers **ret);
+
+/* Ends what is left at once, joins the threads. */
+struct workers *workers_free(struct workers *workers);
+
+/*
+ * Hands @fd over to the thread with the fewest connections. @listener: see
+ * connection_open(). The main thread alone gives.
+ */
+void workers_give(struct workers *workers, int fd, const char *listener);
+
+/* Connections open or on their way. The main thread alone asks. */
+size_t workers_connections(const struct workers *workers);
+
+/* Has every thread take the published configuration now, not at its next request. Any
+ * thread. */
+void workers_refresh(struct workers *workers);
+
+/* Finish what is under way, take nothing new, then leave. */
+void workers_drain(struct workers *workers);
+
+/* Readable once all threads have left after workers_drain(). */
+int workers_done_fd(const struct workers *workers);
