@@ -24,8 +24,8 @@ void log_set_level(enum log_level level);
 /* Writes out what is queued and stops the thread. Later lines go to standard error. */
 void log_stop(void);
 
-__attribute__((format(printf, 2, 3))) void
-log_line(enum log_level level, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void log_line(
+    enum log_level level, const char *format, ...);
 
 #define log_error(...)   log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/service.h"
 
-#include "common/systemd.h"
-
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+/* A service manager that does not read its socket must not hold us up. */
+#define NOTIFY_WAIT_S 1
 
 static int become(const struct passwd *user, char *errbuf, size_t errsize)
 {
@@ -73,12 +77,36 @@ size_t service_raise_descriptors(void)
 		return 1024; /* what every Linux gives */
 	rlim_t before = limit.rlim_cur;
 	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+	/* Not without need: a system call filter may forbid it. */
+	if (before != limit.rlim_max && setrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return (size_t)before;
 	return (size_t)limit.rlim_max;
 }
 
+/*
+ * The protocol is sd_notify(3)'s, which promises that it will not change. Its own
+ * function waits without bound when the other side does not read.
+ */
 void service_notify(const char *state)
 {
-	systemd_notify(state);
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	if (!path || (path[0] != '/' && path[0] != '@') ||
+	    strlen(path) >= sizeof(address.sun_path))
+		return;
+	size_t len = strlen(path);
+	memcpy(address.sun_path, path, len);
+	if (path[0] == '@') /* an abstract address */
+		address.sun_path[0] = '\0';
+
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	struct timeval wait = {.tv_sec = NOTIFY_WAIT_S};
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	/* Nobody to tell it to, when this fails. */
+	(void)sendto(
+	    fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	close(fd);
 }

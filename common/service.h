@@ -19,5 +19,6 @@ int service_drop_privileges(
 /* Raises the descriptor limit to its hard maximum; returns the limit now in force. */
 size_t service_raise_descriptors(void);
 
-/* sd_notify(3), where built with it and started by systemd; otherwise nothing. */
+/* Tells the service manager, as sd_notify(3) does; nothing when none asked to be told.
+ * Waits for it a second at most. Any thread. */
 void service_notify(const char *state);

@@ -251,8 +251,8 @@ static void unlock_path(const char *lock, int fd)
 	close(fd);
 }
 
-static void
-fill_address(struct sockaddr_un *address, const char *path, const char *suffix)
+static void fill_address(
+    struct sockaddr_un *address, const char *path, const char *suffix)
 {
 	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
 	int len =
@@ -341,8 +341,8 @@ static int find_group(const char *name, gid_t *ret, char *errbuf, size_t errsize
 	return -1;
 }
 
-static int
-explain(const char *what, const char *path, int error, char *errbuf, size_t errsize)
+static int explain(
+    const char *what, const char *path, int error, char *errbuf, size_t errsize)
 {
 	const char *remedy = "";
 	if (error == ENOENT)
@@ -380,8 +380,8 @@ static int remember(const char *path)
  * Under the lock: binds PATH.new, gives it group and mode, listens, renames it to PATH.
  * Whoever sees PATH can connect, and only who may.
  */
-static int
-bind_and_rename(const char *path, mode_t mode, gid_t group, char *errbuf, size_t errsize)
+static int bind_and_rename(
+    const char *path, mode_t mode, gid_t group, char *errbuf, size_t errsize)
 {
 	struct sockaddr_un address;
 	fill_address(&address, path, NEW_SUFFIX);

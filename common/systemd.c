@@ -9,9 +9,3 @@ int systemd_listen_fds(void)
 {
 	return sd_listen_fds(1);
 }
-
-void systemd_notify(const char *state)
-{
-	/* Nobody to tell it to, when this fails. */
-	(void)sd_notify(0, state);
-}

@@ -3,7 +3,7 @@
 
 /*
  * The door to libsystemd: systemd.c with it, systemd_absent.c without; the build chooses.
- * Programs use sockets_activated() and service_notify() instead.
+ * Programs use sockets_activated() instead.
  */
 
 /* How many descriptors systemd passed, from SYSTEMD_FIRST on; 0: none; else -errno. The
@@ -11,5 +11,3 @@
 int systemd_listen_fds(void);
 
 #define SYSTEMD_FIRST 3
-
-void systemd_notify(const char *state);

@@ -5,8 +5,3 @@ int systemd_listen_fds(void)
 {
 	return 0;
 }
-
-void systemd_notify(const char *state)
-{
-	(void)state;
-}

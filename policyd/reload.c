@@ -71,11 +71,10 @@ static void refuse(const char *path, const char *why, const char *remedy)
 	log_error(
 	    "reload of %s failed, the old configuration stays in force: %s%s", path, why,
 	    remedy);
-	service_notify("STATUS=reload failed, the old configuration is in force");
 }
 
-/* Publishes @next unless it needs a restart; takes it in both cases. */
-static void publish(struct reload *reload, struct config *next, int64_t began_us)
+/* Publishes @next unless it needs a restart; takes it in both cases. True: published. */
+static bool publish(struct reload *reload, struct config *next, int64_t began_us)
 {
 	struct config *old = config_slot_get(reload->slot);
 	const char *key = config_needs_restart(old, next, "policyd");
@@ -83,7 +82,7 @@ static void publish(struct reload *reload, struct config *next, int64_t began_us
 	if (key) {
 		refuse(reload->path, key, " changed, which needs a restart");
 		config_unref(next);
-		return;
+		return false;
 	}
 	for (size_t i = 0; i < next->notices.count; i++)
 		log_info("%s", next->notices.items[i]);
@@ -97,8 +96,8 @@ static void publish(struct reload *reload, struct config *next, int64_t began_us
 	    reload->path, (clock_us() - began_us) / 1000, config_domain_count(next),
 	    next->limits_count, hosts_count(next), users_count(next),
 	    addresses_count(next));
-	service_notify("STATUS=reloaded, serving");
 	config_unref(next);
+	return true;
 }
 
 static void load(struct reload *reload)
@@ -111,9 +110,10 @@ static void load(struct reload *reload)
 
 	struct config *next = NULL;
 	struct config_errors errors = {0};
+	bool done = false;
 	int r = config_load(reload->path, 0, &next, &errors);
 	if (r == 0) {
-		publish(reload, next, began_us);
+		done = publish(reload, next, began_us);
 	} else if (r == -EINVAL) {
 		for (size_t i = 0; i < errors.lines.count; i++)
 			log_error("%s", errors.lines.items[i]);
@@ -125,7 +125,9 @@ static void load(struct reload *reload)
 		refuse(reload->path, strerror(-r), "");
 	}
 	config_errors_done(&errors);
-	service_notify("READY=1");
+	service_notify(
+	    done ? "READY=1\nSTATUS=serving"
+		 : "READY=1\nSTATUS=reload failed, the old configuration is in force");
 }
 
 static void free_retired(struct retired *retired)

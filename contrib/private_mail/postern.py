@@ -49,15 +49,16 @@ class Daemon:
         self.launch()
         self.wait_for_notice("READY=1", timeout)
 
-    def launch(self):
-        """Starts it without waiting: it may be about to fail."""
+    def launch(self, before=(), **popen):
+        """Starts it without waiting: it may be about to fail. @before: a command that
+        prepares something and becomes the daemon."""
         self._close_notify()
         self._notify_path.unlink(missing_ok=True)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(self._notify_path))
         self._notify_path.chmod(0o777)
         self.process = Process(
-            self.name, [self.program, "-c", self.configuration],
+            self.name, [*before, self.program, "-c", self.configuration], **popen,
             env=dict(os.environ, **SANITIZER_ENVIRONMENT,
                      NOTIFY_SOCKET=str(self._notify_path)))
 

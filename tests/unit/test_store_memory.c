@@ -31,8 +31,8 @@ static struct charge charge(const char *key, uint64_t amount, uint64_t max, bool
 	return charge;
 }
 
-static struct outcome
-ask(struct store *store, bool commit, const char *token, int64_t now_ms,
+static struct outcome ask(
+    struct store *store, bool commit, const char *token, int64_t now_ms,
     const struct charge *charges, size_t count)
 {
 	struct outcome outcome = {.kind = OUTCOME_UNAVAILABLE, .count = SIZE_MAX};
