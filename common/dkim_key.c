@@ -82,8 +82,8 @@ struct complaint {
 	size_t size;
 };
 
-__attribute__((format(printf, 2, 3))) static int
-refuse(const struct complaint *to, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(
+    const struct complaint *to, const char *format, ...)
 {
 	char text[PATH_MAX + 512];
 	va_list args;
@@ -216,8 +216,8 @@ static int no_passphrase(char *buf, int size, int writing, void *asked)
 }
 
 /* What stands in the file instead of a key, told by its look. */
-static int
-refuse_unparsable(const struct key_text *text, bool encrypted, const struct complaint *to)
+static int refuse_unparsable(
+    const struct key_text *text, bool encrypted, const struct complaint *to)
 {
 	if (text->len == 0)
 		return refuse(

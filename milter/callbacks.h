@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "milter/generation.h"
+
+/*
+ * libmilter's side: turns its callbacks into session_*() calls and their answers into its
+ * own, and nothing else. libmilter is one per process, and so is this.
+ */
+
+/*
+ * Registers and takes the listening socket @fd, which libmilter then owns. Connections
+ * are taken from callbacks_serve() on. @slot must outlive the process's last callback. 0,
+ * or -1 after a line in the log.
+ */
+int callbacks_open(int fd, struct generation_slot *slot);
+
+/* Serves until callbacks_stop(), which takes up to 5 s to act. -1: libmilter gave up. */
+int callbacks_serve(void);
+
+/* From any thread. Sessions under way are cut; Postfix answers 4xx for them. */
+void callbacks_stop(void);
+
+/* Sessions open now. */
+unsigned long callbacks_sessions(void);

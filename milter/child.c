@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "milter/child.h"
+
+#include "common/config.h"
+#include "common/log.h"
+#include "common/service.h"
+#include "milter/callbacks.h"
+#include "milter/generation.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* libmilter looks every 5 s whether it should stop. */
+#define STOP_WAIT_MS 10000
+
+struct child {
+	const char *config_path;
+	bool first;
+	struct generation_slot *slot;
+	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
+	int served[2];               /* its write end closes when libmilter returned */
+};
+
+/* A signal that is ignored and not blocked in the main thread is dropped by the kernel
+ * before libmilter's thread, which waits for HUP, INT and TERM, could see it. */
+static void ignore_signals(void)
+{
+	static const int ignored[] = {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGPIPE};
+	sigset_t set;
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
+		sigaddset(&set, ignored[i]);
+		signal(ignored[i], SIG_IGN);
+	}
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void log_notices(const struct child *child, const struct config *config)
+{
+	if (!child->first)
+		return;
+	for (size_t i = 0; i < config->notices.count; i++)
+		log_warning("%s", config->notices.items[i]);
+}
+
+/* NULL: all is in the log. @consequence ends the sentence about a broken file. */
+static struct generation *load(const struct child *child, const char *consequence)
+{
+	struct config_errors errors = {0};
+	struct config *config = NULL;
+	struct generation *generation = NULL;
+	int r = config_load(child->config_path, CONFIG_LOAD_KEYS, &config, &errors);
+	for (size_t i = 0; child->first && i < errors.lines.count; i++)
+		log_error("%s", errors.lines.items[i]);
+	if (child->first && errors.more > 0)
+		log_error("%zu further errors", errors.more);
+	if (r < 0)
+		log_error(
+		    "configuration %s is broken (%zu errors): %s", child->config_path,
+		    errors.lines.count + errors.more, consequence);
+	config_errors_done(&errors);
+	if (r == 0 && generation_new(config, &generation) < 0) {
+		log_error(
+		    "configuration %s was not taken: out of memory: %s",
+		    child->config_path, consequence);
+		config_unref(config);
+	}
+	return generation;
+}
+
+static void report(enum child_status status)
+{
+	char byte = (char)status;
+	/* A parent that is gone shows on the command pipe. */
+	while (write(CHILD_STATUS, &byte, 1) < 0 && errno == EINTR)
+		continue;
+}
+
+static enum child_status prepare(struct child *child)
+{
+	static const char consequence[] =
+	    "it changes nothing, the old one goes on; mend it and reload again";
+	child->prepared = generation_unref(child->prepared);
+	struct generation *next = load(child, consequence);
+	if (!next)
+		return CHILD_BROKEN;
+	struct generation *now = generation_slot_get(child->slot);
+	const char *key = config_needs_restart(now->config, next->config, "milter");
+	generation_unref(now);
+	if (key) {
+		if (child->first)
+			log_error(
+			    "configuration %s was not taken: %s changed, which needs a "
+			    "restart; the old one goes on",
+			    child->config_path, key);
+		generation_unref(next);
+		return CHILD_BROKEN;
+	}
+	child->prepared = next;
+	return CHILD_PREPARED;
+}
+
+static void publish(struct child *child)
+{
+	if (!child->prepared)
+		return;
+	struct generation *next = child->prepared;
+	child->prepared = NULL;
+	log_set_level(next->config->log.level);
+	log_notices(child, next->config);
+	generation_slot_set(child->slot, next);
+}
+
+static void obey(struct child *child, char command)
+{
+	switch ((enum child_command)command) {
+	case CHILD_PREPARE:
+		report(prepare(child));
+		return;
+	case CHILD_PUBLISH:
+		publish(child);
+		return;
+	case CHILD_DROP:
+		child->prepared = generation_unref(child->prepared);
+		return;
+	}
+}
+
+/* Until the command pipe ends (0) or libmilter returned by itself (-1). */
+static int control(struct child *child)
+{
+	struct pollfd fds[2] = {
+	    {.fd = CHILD_COMMAND, .events = POLLIN},
+	    {.fd = child->served[0], .events = POLLIN},
+	};
+	for (;;) {
+		if (poll(fds, 2, -1) < 0)
+			continue;
+		if (fds[1].revents)
+			return -1;
+		if (!fds[0].revents)
+			continue;
+		char command;
+		ssize_t n = read(CHILD_COMMAND, &command, 1);
+		if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+			return 0;
+		if (n == 1)
+			obey(child, command);
+	}
+}
+
+static void *serve(void *argument)
+{
+	struct child *child = argument;
+	callbacks_serve();
+	close(child->served[1]);
+	return NULL;
+}
+
+static void stop(struct child *child)
+{
+	struct pollfd served = {.fd = child->served[0], .events = POLLIN};
+	callbacks_stop();
+	poll(&served, 1, STOP_WAIT_MS);
+	log_stop();
+	/*
+	 * Threads of libmilter's pool are not joined by anybody. With no session open
+	 * they have nothing of ours; otherwise nothing may be torn down under them.
+	 */
+	if (callbacks_sessions() > 0 || !served.revents)
+		_exit(0);
+}
+
+/* Opens and starts the thread; 0 or -1 after a line in the log. */
+static int start(struct child *child, pthread_t *ret_thread)
+{
+	int r;
+	if (pipe(child->served) < 0) {
+		log_error("cannot open a pipe: %s", strerror(errno));
+		return -1;
+	}
+	if (callbacks_open(CHILD_SOCKET, child->slot) < 0)
+		return -1;
+	r = pthread_create(ret_thread, NULL, serve, child);
+	if (r != 0) {
+		log_error("cannot start a thread: %s", strerror(r));
+		return -1;
+	}
+	pthread_detach(*ret_thread);
+	return 0;
+}
+
+int child_main(const char *config_path, int first)
+{
+	/* Static: libmilter's threads may look at the slot until the process is gone. */
+	static struct child child;
+	pthread_t thread;
+	child.config_path = config_path;
+	child.first = first;
+	ignore_signals();
+	/* A log that does not start writes at once, which is good enough. */
+	log_start("postern-milter", false, LOG_LEVEL_INFO);
+	service_raise_descriptors();
+
+	struct generation *generation = load(&child, "not started");
+	if (!generation) {
+		log_stop();
+		return EXIT_CONFIG;
+	}
+	log_set_level(generation->config->log.level);
+	log_notices(&child, generation->config);
+	if (generation_slot_new(generation, &child.slot) < 0) {
+		log_error("not started: out of memory");
+		generation_unref(generation);
+		log_stop();
+		return 1;
+	}
+	if (start(&child, &thread) < 0) {
+		log_stop();
+		return 1;
+	}
+	report(CHILD_READY);
+	if (control(&child) < 0) {
+		log_error("libmilter stopped by itself; the parent starts anew");
+		log_stop();
+		_exit(1);
+	}
+	stop(&child);
+	return 0;
+}

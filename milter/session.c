@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "milter/session.h"
+
+#include "common/cleanup.h"
+#include "common/dkim_key.h"
+#include "common/log.h"
+#include "common/printable.h"
+#include "milter/author.h"
+#include "milter/permit.h"
+#include "milter/release.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORD_MAX     256 /* a host name, a HELO */
+#define QUEUE_ID_MAX 64
+
+enum fault {
+	FAULT_NONE,
+	FAULT_MESSAGE, /* the message cannot be signed */
+	FAULT_OWN,     /* signing failed; on_error decides */
+	FAULT_FATAL, /* the headers are not known: neither signing nor masking is possible
+		      */
+};
+
+struct message {
+	struct generation *generation;
+	struct headers headers;
+	struct signature *signature; /* NULL: not to be signed, or a fault */
+	const struct dkim_key_config *key;
+	const char *signing_domain;
+
+	bool sign; /* when author and agreement allow */
+	bool mask;
+	bool local;
+	struct client client;
+	struct address sender, user, author;
+	struct relay_host relay;
+
+	struct mask_hop hop;
+	char hostname[WORD_MAX], client_addr[WORD_MAX], client_name[WORD_MAX];
+	char login[ADDRESS_TEXT_MAX];
+	char queue_id[QUEUE_ID_MAX];
+
+	enum fault fault;
+	char fault_text[SIGN_ERROR_TEXT_MAX];
+	char unsigned_why[200]; /* "": signed, or nobody asked */
+	enum log_level unsigned_level;
+};
+
+struct session {
+	struct generation_slot *slot;
+	struct message *message;
+	char helo[WORD_MAX];
+};
+
+static void copy_word(char *to, size_t size, const char *from)
+{
+	to[0] = '\0';
+	if (from && strlen(from) < size)
+		strcpy(to, from);
+}
+
+static struct message *message_free(struct message *message)
+{
+	if (!message)
+		return NULL;
+	/* The signature points into the generation. */
+	signature_free(message->signature);
+	headers_done(&message->headers);
+	generation_unref(message->generation);
+	free(message);
+	return NULL;
+}
+
+int session_new(struct generation_slot *slot, struct session **ret)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	if (!session)
+		return -ENOMEM;
+	session->slot = slot;
+	*ret = session;
+	return 0;
+}
+
+struct session *session_free(struct session *session)
+{
+	if (session)
+		message_free(session->message);
+	free(session);
+	return NULL;
+}
+
+void session_helo(struct session *session, const char *name)
+{
+	copy_word(session->helo, sizeof(session->helo), name);
+}
+
+void session_message_done(struct session *session)
+{
+	session->message = message_free(session->message);
+}
+
+/* ---- MAIL ---- */
+
+__attribute__((format(printf, 4, 5))) static enum session_answer refuse(
+    struct session_reply *reply, const char *code, const char *dsn, const char *format,
+    ...)
+{
+	char text[sizeof(reply->text)];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	reply->code = code;
+	reply->dsn = dsn;
+	printable_ascii(reply->text, sizeof(reply->text), text, strlen(text));
+	/* smfi_setreply() takes it for a format. */
+	for (char *at = reply->text; *at; at++) {
+		if (*at == '%')
+			*at = '_';
+	}
+	return SESSION_REFUSE;
+}
+
+static enum session_answer refuse_for_now(struct session_reply *reply, const char *why)
+{
+	return refuse(
+	    reply, "451", "4.7.1",
+	    "Postern cannot handle this message now (%s), try again later", why);
+}
+
+static bool is_told(const char *macro)
+{
+	return macro && macro[0] != '\0';
+}
+
+/*
+ * Local submission comes through cleanup(8), which pretends a client: loopback by name
+ * and address, no port, and a queue id already at MAIL. smtpd(8) always has a port, and
+ * no queue id before the first recipient, so an SMTP client on this machine is not taken
+ * for it, whatever his name.
+ */
+static bool is_local(const struct session_mail *mail, const struct client *client)
+{
+	bool no_port = !is_told(mail->daemon_port) || strcmp(mail->daemon_port, "0") == 0;
+	return no_port && is_told(mail->queue_id) && !is_told(mail->auth_authen) &&
+	       ip_is_loopback(&client->ip) && is_told(mail->client_name) &&
+	       strcmp(mail->client_name, "localhost") == 0;
+}
+
+static void read_client(const struct session_mail *mail, struct client *ret)
+{
+	const char *addr = mail->client_addr ? mail->client_addr : "";
+	const char *name = mail->client_name ? mail->client_name : "";
+	if (strncmp(addr, "IPv6:", 5) == 0)
+		addr += 5;
+	ip_parse(addr, strlen(addr), &ret->ip);
+	ret->name[0] = '\0';
+	if (strcmp(name, "unknown") != 0 && name[0] != '\0')
+		domain_canonical(name, strlen(name), ret->name);
+}
+
+static void read_sender(
+    const struct config *config, const char *sender, struct address *ret)
+{
+	size_t len = sender ? strlen(sender) : 0;
+	if (!sender) {
+		*ret = (struct address){.kind = ADDRESS_ABSENT};
+		return;
+	}
+	if (len >= 2 && sender[0] == '<' && sender[len - 1] == '>') {
+		sender++;
+		len -= 2;
+	}
+	address_canonical(sender, len, config->recipient_delimiter, ret);
+}
+
+static void read_user(const struct session_mail *mail, struct address *ret)
+{
+	*ret = (struct address){.kind = ADDRESS_ABSENT};
+	if (!is_told(mail->auth_authen))
+		return;
+	user_canonical(mail->auth_authen, strlen(mail->auth_authen), ret);
+	/* A login of blanks alone is one all the same. */
+	if (ret->kind != ADDRESS_OK)
+		*ret = (struct address){.kind = ADDRESS_BAD};
+}
+
+/* The facts of sign_permitted(); the author is known later. */
+static struct sign_facts sign_facts_of(const struct message *message)
+{
+	return (struct sign_facts){
+	    .local = message->local,
+	    .user = &message->user,
+	    .relay = message->relay,
+	    .sender = &message->sender,
+	    .author = &message->author,
+	};
+}
+
+static bool is_masked_port(const struct config *config, const char *port)
+{
+	if (!is_told(port) || strlen(port) > 5 ||
+	    strspn(port, "0123456789") != strlen(port))
+		return false;
+	unsigned long number = strtoul(port, NULL, 10);
+	return number <= UINT16_MAX &&
+	       port_list_has(&config->milter.mask.ports, (uint16_t)number);
+}
+
+static void read_mail(struct message *message, const struct session_mail *mail)
+{
+	const struct config *config = message->generation->config;
+	read_client(mail, &message->client);
+	read_sender(config, mail->sender, &message->sender);
+	read_user(mail, &message->user);
+	message->local = is_local(mail, &message->client);
+	message->relay =
+	    relay_host_look_up(config, &message->client, &message->sender, NULL);
+	struct sign_facts facts = sign_facts_of(message);
+	message->sign = config->milter.dkim.keys_count > 0 && sign_possible(&facts);
+	message->mask = is_masked_port(config, mail->daemon_port);
+
+	copy_word(message->hostname, sizeof(message->hostname), mail->hostname);
+	if (message->hostname[0] == '\0')
+		copy_word(message->hostname, sizeof(message->hostname), config->hostname);
+	copy_word(message->client_addr, sizeof(message->client_addr), mail->client_addr);
+	if (is_told(mail->client_name) && strcmp(mail->client_name, "unknown") != 0)
+		copy_word(
+		    message->client_name, sizeof(message->client_name),
+		    mail->client_name);
+	copy_word(message->login, sizeof(message->login), mail->auth_authen);
+	copy_word(message->queue_id, sizeof(message->queue_id), mail->queue_id);
+	message->hop = (struct mask_hop){
+	    .hostname = message->hostname,
+	    .queue_id = message->queue_id,
+	    .smtputf8 = mail->smtputf8,
+	    .esmtp = mail->esmtp,
+	    .tls = is_told(mail->tls_version),
+	    .authenticated = is_told(mail->auth_authen),
+	    .time = time(NULL),
+	};
+}
+
+enum session_answer session_mail(
+    struct session *session, const struct session_mail *mail,
+    struct session_reply *ret_reply)
+{
+	session_message_done(session);
+	struct message *message = calloc(1, sizeof(*message));
+	if (!message)
+		return refuse_for_now(ret_reply, "out of memory");
+	message->generation = generation_slot_get(session->slot);
+	session->message = message;
+	read_mail(message, mail);
+
+	if (message->generation->config->milter.mask.ports.count > 0 && !message->local &&
+	    !is_told(mail->daemon_port)) {
+		log_error(
+		    "client=%s is refused with 451: the MTA does not tell {daemon_port}, "
+		    "so "
+		    "nobody knows whether milter.mask.ports applies; Postfix 3.2 or "
+		    "later "
+		    "is needed",
+		    message->client_addr);
+		session_message_done(session);
+		return refuse_for_now(ret_reply, "port not known");
+	}
+	if (!message->sign && !message->mask) {
+		session_message_done(session);
+		return SESSION_ACCEPT;
+	}
+	if (message->mask)
+		release_warn_once(mail->version);
+	return SESSION_CONTINUE;
+}
+
+/* ---- headers and body ---- */
+
+__attribute__((format(printf, 3, 4))) static void not_signed(
+    struct message *message, enum log_level level, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(message->unsigned_why, sizeof(message->unsigned_why), format, args);
+	va_end(args);
+	message->unsigned_level = level;
+	message->sign = false;
+}
+
+/* What sign.h returned: 0, SIGN_UNSIGNABLE or a negative errno. */
+static void take_fault(struct message *message, int r)
+{
+	if (r == 0)
+		return;
+	message->fault = r == SIGN_UNSIGNABLE ? FAULT_MESSAGE : FAULT_OWN;
+	message->sign = false;
+	message->signature = signature_free(message->signature);
+}
+
+void session_header(struct session *session, const char *name, const char *value)
+{
+	struct message *message = session->message;
+	if (message && headers_add(&message->headers, name, value) < 0) {
+		message->fault = FAULT_FATAL;
+		snprintf(
+		    message->fault_text, sizeof(message->fault_text), "out of memory");
+	}
+}
+
+static bool find_author(struct message *message)
+{
+	const struct config *config = message->generation->config;
+	const struct headers *headers = &message->headers;
+	size_t count = headers_count(headers, "From");
+	if (count == 0) {
+		not_signed(message, LOG_LEVEL_INFO, "no From header");
+		return false;
+	}
+	if (count > 1) {
+		not_signed(message, LOG_LEVEL_INFO, "%zu From headers", count);
+		return false;
+	}
+	size_t i = 0;
+	while (!header_is(headers, i, "From"))
+		i++;
+	enum author_result result = author_parse(
+	    header_value(headers, i), headers->items[i].value_len,
+	    config->recipient_delimiter, &message->author);
+	if (result != AUTHOR_ONE)
+		not_signed(
+		    message, LOG_LEVEL_INFO, "the From header %s",
+		    author_result_text(result));
+	return result == AUTHOR_ONE;
+}
+
+/* The first of the domain's keys; sets the key and d=. */
+static bool find_key(struct message *message)
+{
+	const struct config *config = message->generation->config;
+	const struct domain *domain;
+	struct sign_facts facts = sign_facts_of(message);
+	enum sign_permit permit = sign_permitted(config, &facts, &domain);
+	char author[300];
+	if (permit != SIGN_PERMITTED) {
+		printable(
+		    author, sizeof(author), address_domain(&message->author),
+		    message->author.domain_len);
+		/* Mail of other domains is the daily bread of a relay host. */
+		not_signed(
+		    message, permit == SIGN_NOT_SERVED ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO,
+		    "author domain %.60s: %s", author, sign_permit_text(permit));
+		return false;
+	}
+	if (domain->dkim_count == 0) {
+		not_signed(
+		    message, LOG_LEVEL_DEBUG, "domain %.100s has no dkim keys",
+		    domain->name);
+		return false;
+	}
+	message->key = &config->milter.dkim.keys[domain->dkim[0]];
+	message->signing_domain =
+	    message->key->domain[0] ? message->key->domain : domain->name;
+	return true;
+}
+
+static void begin_signature(struct message *message)
+{
+	if (!find_author(message) || !find_key(message))
+		return;
+	if (!message->key->key || message->key->key->algorithm != DKIM_RSA_SHA256) {
+		snprintf(
+		    message->fault_text, sizeof(message->fault_text),
+		    "key %.60s is not loaded or not RSA", message->key->name);
+		take_fault(message, -EINVAL);
+		return;
+	}
+	struct signature_params params = {
+	    .signer = message->generation->signer,
+	    .key = message->key,
+	    .domain = message->signing_domain,
+	    .id = message->queue_id,
+	    .masked = message->mask,
+	};
+	take_fault(
+	    message,
+	    signature_new(
+		&params, &message->headers, &message->signature, message->fault_text));
+}
+
+void session_end_of_headers(struct session *session)
+{
+	struct message *message = session->message;
+	if (!message || message->fault != FAULT_NONE)
+		return;
+	if (message->headers.over) {
+		snprintf(
+		    message->fault_text, sizeof(message->fault_text),
+		    "more than %d headers or %d bytes of them", HEADERS_MAX,
+		    HEADERS_MAX_BYTES);
+		message->fault = FAULT_MESSAGE;
+		return;
+	}
+	if (message->sign)
+		begin_signature(message);
+}
+
+void session_body(struct session *session, const unsigned char *bytes, size_t len)
+{
+	struct message *message = session->message;
+	if (message && message->signature)
+		take_fault(
+		    message,
+		    signature_body(message->signature, bytes, len, message->fault_text));
+}
+
+/* ---- end of message ---- */
+
+/* CONTINUE: no fault, or one that on_error lets pass without a signature. */
+static enum session_answer answer_fault(
+    const struct message *message, struct session_reply *reply)
+{
+	const struct config *config = message->generation->config;
+	switch (message->fault) {
+	case FAULT_NONE:
+		return SESSION_CONTINUE;
+	case FAULT_MESSAGE:
+		log_info(
+		    "queue_id=%s is refused with 554: it cannot leave as configured: %s",
+		    message->queue_id, message->fault_text);
+		return refuse(
+		    reply, "554", "5.6.0", "Message refused by Postern: %s",
+		    message->fault_text);
+	case FAULT_OWN:
+		if (config->milter.dkim.accept_on_error) {
+			log_error(
+			    "queue_id=%s leaves unsigned, as milter.dkim.on_error says: "
+			    "%s",
+			    message->queue_id, message->fault_text);
+			return SESSION_CONTINUE;
+		}
+		break;
+	case FAULT_FATAL:
+		break;
+	}
+	log_error(
+	    "queue_id=%s is refused with 451, the client keeps it: %s", message->queue_id,
+	    message->fault_text);
+	return refuse_for_now(reply, "signing failed");
+}
+
+static int make_plan(struct session *session, const char *signature, struct plan *ret)
+{
+	struct message *message = session->message;
+	struct plan_input input = {
+	    .config = message->generation->config,
+	    .headers = &message->headers,
+	    .mask = message->mask,
+	    .hop = message->hop,
+	    .client =
+		{
+		    .address = message->client_addr,
+		    .name = message->client_name,
+		    .helo = session->helo,
+		    .login = message->login,
+		},
+	    .signature = signature,
+	};
+	return plan_make(&input, ret);
+}
+
+static void string_freep(char **string)
+{
+	free(*string);
+}
+
+enum session_answer session_end_of_message(
+    struct session *session, const char *queue_id, struct plan *ret,
+    struct session_reply *ret_reply)
+{
+	struct message *message = session->message;
+	CLEANUP(string_freep) char *signature = NULL;
+	*ret = (struct plan){0};
+	if (!message)
+		return refuse_for_now(ret_reply, "no message under way");
+	if (is_told(queue_id))
+		copy_word(message->queue_id, sizeof(message->queue_id), queue_id);
+
+	if (message->signature && message->fault == FAULT_NONE) {
+		int r =
+		    signature_finish(message->signature, &signature, message->fault_text);
+		if (r != 0)
+			take_fault(message, r);
+	}
+	enum session_answer answer = answer_fault(message, ret_reply);
+	if (answer != SESSION_CONTINUE)
+		return answer;
+	if (make_plan(session, signature, ret) < 0) {
+		log_error(
+		    "queue_id=%s is refused with 451, the client keeps it: out of memory",
+		    message->queue_id);
+		return refuse_for_now(ret_reply, "out of memory");
+	}
+	return SESSION_CONTINUE;
+}
+
+static void log_message(const struct message *message)
+{
+	const char *masked = message->mask ? " received=masked" : "";
+	if (message->signature) {
+		size_t long_lines = signature_long_lines(message->signature);
+		log_info(
+		    "queue_id=%s signed d=%s s=%s a=rsa-sha256%s", message->queue_id,
+		    message->signing_domain, message->key->selector, masked);
+		if (long_lines > 0)
+			log_info(
+			    "queue_id=%s has %zu lines of more than %d bytes: Postfix "
+			    "folds them on delivery, which breaks the signature; the "
+			    "sender's program should encode them",
+			    message->queue_id, long_lines, SIGN_LONG_LINE);
+		return;
+	}
+	if (message->unsigned_why[0])
+		log_line(
+		    message->unsigned_level, "queue_id=%s unsigned: %s%s",
+		    message->queue_id, message->unsigned_why, masked);
+	else
+		log_debug("queue_id=%s%s", message->queue_id, masked);
+}
+
+enum session_answer session_edited(
+    struct session *session, const char *failed, struct session_reply *ret_reply)
+{
+	struct message *message = session->message;
+	if (!failed) {
+		log_message(message);
+		return SESSION_CONTINUE;
+	}
+	log_error(
+	    "queue_id=%s is refused with 451, the client keeps it: the MTA did not take "
+	    "the change of a header (%s)",
+	    message->queue_id, failed);
+	return refuse_for_now(ret_reply, "headers not changed");
+}

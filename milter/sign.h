@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "common/config.h"
+#include "milter/headers.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * DKIM signatures; the one place that knows libopendkim.
+ *
+ * The library is used for what it does right and fed nothing that it gets wrong: only
+ * headers that are to be signed (it trips over a broken DKIM-Signature that came along),
+ * at most so many of them (it cuts their names at 4,096 bytes without a word), bodies
+ * with CRLF line ends that never fall between two calls, no bare CR (it loses it), no
+ * header with a control character (it takes \v and \f for blanks). What would come out as
+ * a signature that nobody can verify is SIGN_UNSIGNABLE, with a reason for the sender.
+ *
+ * A message's body passes through in pieces. What the library holds of it is one line; a
+ * line may have SIGN_LINE_MAX bytes.
+ */
+
+#define SIGN_HEADERS_MAX    200
+#define SIGN_NAMES_MAX      3000 /* bytes of h=; the library's buffer has 4,096 */
+#define SIGN_LINE_MAX       (1024 * 1024)
+#define SIGN_LONG_LINE      998 /* RFC 5322, 2.1.1; Postfix folds longer ones */
+#define SIGN_UNSIGNABLE     1
+#define SIGN_ERROR_TEXT_MAX 256
+
+/* One per configuration; shared by all threads, changes nothing after signer_new(). */
+struct signer;
+
+/* 0, or -ENOMEM. @config must outlive the signer. */
+int signer_new(const struct config *config, struct signer **ret);
+struct signer *signer_free(struct signer *signer);
+
+/* One per message; not for two threads at once. */
+struct signature;
+
+struct signature_params {
+	const struct signer *signer;
+	const struct dkim_key_config *key; /* loaded; RSA */
+	const char *domain;                /* d= */
+	const char *id;                    /* names the message in the library's errors */
+	bool masked;                       /* leave out what masking removes */
+};
+
+/*
+ * Begins a signature over @headers. All three return 0, SIGN_UNSIGNABLE with a reason in
+ * @errbuf that concerns the message, or a negative errno with one that concerns
+ * ourselves. After anything but 0 the signature can only be freed.
+ */
+int signature_new(
+    const struct signature_params *params, const struct headers *headers,
+    struct signature **ret, char errbuf[static SIGN_ERROR_TEXT_MAX]);
+int signature_body(
+    struct signature *signature, const unsigned char *bytes, size_t len,
+    char errbuf[static SIGN_ERROR_TEXT_MAX]);
+/* @ret: the header's value, leading space and LF folds; the caller frees it. */
+int signature_finish(
+    struct signature *signature, char **ret, char errbuf[static SIGN_ERROR_TEXT_MAX]);
+struct signature *signature_free(struct signature *signature);
+
+/* Lines over SIGN_LONG_LINE bytes so far. */
+size_t signature_long_lines(const struct signature *signature);
+
+/* True when headers of this name are signed: those of RFC 6376, 5.4.1, those about MIME,
+ * lists and feedback, and the oversigned ones. */
+bool sign_covers(const struct config *config, const char *name);
