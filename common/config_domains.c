@@ -112,7 +112,7 @@ static void read_domain(
 	if (before) {
 		const struct where *where = &before->domain.where;
 		config_error_at_key(
-		    build, item, "set twice, first at %s:%u:%u, expected it once",
+		    build, item, "duplicate: first set at %s:%u:%u, expected it once",
 		    where->file, where->line, where->column);
 		return;
 	}

@@ -142,7 +142,7 @@ static void report_duplicates(
 		if (node->first)
 			config_error_at_key(
 			    build, &child,
-			    "set twice, first in line %u (column %u), expected "
+			    "duplicate key, first set in line %u (column %u), expected "
 			    "it once",
 			    text->nodes[node->first].key_line,
 			    text->nodes[node->first].key_column);

@@ -127,7 +127,7 @@ static void read_key(
 	if (before) {
 		struct where where = config->milter.dkim.keys[before->index].where;
 		config_error_at_key(
-		    build, item, "set twice, first at %s:%u:%u, expected it once",
+		    build, item, "duplicate: first set at %s:%u:%u, expected it once",
 		    where.file, where.line, where.column);
 		return;
 	}

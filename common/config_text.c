@@ -577,13 +577,15 @@ static void mark_duplicates_of(struct config_text *text, size_t parent, uint32_t
 	qsort_r(order, count, sizeof(*order), compare_keys, text);
 
 	for (size_t i = 1; i < count; i++) {
-		const struct config_node *x = &text->nodes[order[i - 1]];
+		struct config_node *x = &text->nodes[order[i - 1]];
 		struct config_node *y = &text->nodes[order[i]];
 		if (x->key_len == y->key_len &&
 		    memcmp(
 			text->bytes + x->key_offset, text->bytes + y->key_offset,
-			x->key_len) == 0)
+			x->key_len) == 0) {
 			y->first = x->first ? x->first : order[i - 1];
+			x->replaced = true;
+		}
 	}
 }
 

@@ -30,7 +30,8 @@ struct config_node {
 	uint32_t offset, len;          /* the value as written, inside text.bytes */
 	uint32_t next;                 /* index of the first node behind this subtree */
 	uint32_t first;                /* not 0: the same key stood at this node before */
-	bool too_big; /* a number beyond 64 bits or a double; its value reads as 0 */
+	bool replaced; /* the same key comes again: jansson has the later value alone */
+	bool too_big;  /* a number beyond 64 bits or a double; its value reads as 0 */
 };
 
 struct config_text {

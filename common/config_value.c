@@ -30,7 +30,7 @@ bool config_next(struct config_each *each)
 	while (each->next < each->end) {
 		const struct config_node *node = &text->nodes[each->next];
 		each->next = node->next;
-		if (node->first)
+		if (node->replaced)
 			continue;
 		each->value.node = node;
 		if (node->key_line) {

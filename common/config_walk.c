@@ -28,12 +28,12 @@ static void unknown_key(
 		near_key_try(&near, config_option_name(&config_options[row]));
 
 	const char *elsewhere = known_elsewhere(value->key, value->key_len);
-	if (elsewhere)
-		config_error_at_key(
-		    build, value, "unknown key, did you mean \"%s\"?", elsewhere);
-	else if (near.best)
+	if (near.best)
 		config_error_at_key(
 		    build, value, "unknown key, did you mean \"%s\"?", near.best);
+	else if (elsewhere)
+		config_error_at_key(
+		    build, value, "unknown key here, did you mean \"%s\"?", elsewhere);
 	else
 		config_error_at_key(
 		    build, value, "unknown key, expected one that postern.json(5) names");
@@ -50,7 +50,7 @@ static bool is_set_before(
 	if ((config_options[row].flags & OPTION_APPENDS) && lists)
 		return false;
 	config_error_at_key(
-	    build, value, "set twice, first at %s:%u:%u, expected it in one file",
+	    build, value, "duplicate: first set at %s:%u:%u, expected it in one file",
 	    before->file->name, before->node->line, before->node->column);
 	return true;
 }
