@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/config.h"
+
 #include "common/config_build.h"
 
 #include <stdlib.h>

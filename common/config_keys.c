@@ -4,7 +4,6 @@
 #include "common/dkim_key.h"
 #include "common/near_key.h"
 
-#include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,10 +193,10 @@ static bool service_uid(struct config_build *build, uid_t *ret)
 	*ret = geteuid();
 	if (!user || !user[0])
 		return true;
-	errno = 0;
-	const struct passwd *entry = getpwnam(user); /* the build runs on one thread */
-	if (entry) {
-		*ret = entry->pw_uid;
+	struct passwd entry, *found = NULL;
+	char strings[4096];
+	if (getpwnam_r(user, &entry, strings, sizeof(strings), &found) == 0 && found) {
+		*ret = entry.pw_uid;
 		return true;
 	}
 	if (config_again(
@@ -211,6 +210,27 @@ static bool service_uid(struct config_build *build, uid_t *ret)
 	return false;
 }
 
+/* RFC 8301: verifiers need not take less than 1024, signers should not use less than
+ * this.
+ */
+#define RSA_BITS_GOOD 2048
+
+static void load_key(
+    struct config_build *build, struct dkim_key_config *key,
+    const struct config_value *value, uid_t uid)
+{
+	char errbuf[512];
+
+	if (!key->file) /* reported as missing */
+		return;
+	if (dkim_key_load(key->file, uid, &key->key, errbuf, sizeof(errbuf)))
+		config_error(build, value, "%s", errbuf);
+	else if (key->key->algorithm == DKIM_RSA_SHA256 && key->key->bits < RSA_BITS_GOOD)
+		config_notice(
+		    build, value, "RSA with %u bits is weak, expected at least %d",
+		    key->key->bits, RSA_BITS_GOOD);
+}
+
 void config_keys_finish(struct config_build *build)
 {
 	struct config *config = build->config;
@@ -222,9 +242,8 @@ void config_keys_finish(struct config_build *build)
 	for (size_t i = 0; i < config->milter.dkim.keys_count; i++) {
 		struct dkim_key_config *key = &config->milter.dkim.keys[i];
 		struct config_value value, member;
-		char errbuf[512];
-
 		char path[96];
+
 		snprintf(path, sizeof(path), "milter.dkim.keys.%s", key->name);
 		config_again(&build->key_origins[i], NULL, path, &value);
 		if (!config_member(&value, "require_dns", &member))
@@ -232,10 +251,9 @@ void config_keys_finish(struct config_build *build)
 		if (key->require_dns)
 			config_error(
 			    build, &value,
-			    "signing only once the record is published is not "
-			    "supported yet; set \"require_dns\": false");
-		if (load && key->file &&
-		    dkim_key_load(key->file, uid, &key->key, errbuf, sizeof(errbuf)))
-			config_error(build, &value, "%s", errbuf);
+			    "signing only once the record is published is not supported "
+			    "yet; set \"require_dns\": false");
+		if (load)
+			load_key(build, key, &value, uid);
 	}
 }

@@ -266,7 +266,7 @@ static void read_limit(
 	struct limit *limit = &config->limits[index];
 
 	limit->where = config_where(item);
-	limit->over = OVER_DEFER; /* the client keeps the mail */
+	config_set_defaults(build, row, limit);
 	config_walk(build, row, item, limit, NULL);
 	if (!json_is_object(item->json))
 		return;

@@ -326,8 +326,8 @@ static bool read_list(struct sink *sink, const struct config_value *value, bool 
 	size_t added = count_of(sink->kind, sink->list) - before;
 	if ((sink->row->flags & OPTION_FORGEABLE) && added)
 		config_notice(
-		    sink->build, value, "%zu %s: each %s; senders are easily forged",
-		    added, added == 1 ? "entry" : "entries", sink->row->note);
+		    sink->build, value, "%zu %s: each %s", added,
+		    added == 1 ? "entry" : "entries", sink->row->note);
 	return good;
 }
 
@@ -409,14 +409,17 @@ static uint32_t add_rule(struct config_build *build, const struct relay_host_rul
 {
 	struct config *config = build->config;
 	size_t count = config->relay.host_rules_count;
-	struct relay_host_rule *rules =
-	    reallocarray(config->relay.host_rules, count + 1, sizeof(*rules));
-	if (!rules) {
-		build->no_memory = true;
-		return 0;
+	/* Room doubles when the count is a power of two. */
+	if ((count & (count - 1)) == 0) {
+		struct relay_host_rule *rules = reallocarray(
+		    config->relay.host_rules, count ? count * 2 : 1, sizeof(*rules));
+		if (!rules) {
+			build->no_memory = true;
+			return 0;
+		}
+		config->relay.host_rules = rules;
 	}
-	config->relay.host_rules = rules;
-	rules[count] = *rule;
+	config->relay.host_rules[count] = *rule;
 	config->relay.host_rules_count = count + 1;
 	return (uint32_t)(count + 1);
 }
@@ -449,6 +452,7 @@ static void read_rule(
 		return;
 	}
 	if (many) {
+		sink.row = &config_options[config_option_child(item_row, "hosts", 5)];
 		add_array(&sink, &hosts);
 	} else if (
 	    json_is_string(host.json) &&

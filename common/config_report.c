@@ -89,7 +89,7 @@ const char *config_describe(const struct config_value *value, char buf[static 12
 	case JSON_OBJECT:
 		return "an object";
 	case JSON_ARRAY:
-		return "an array";
+		return json_array_size(value->json) ? "an array" : "an empty array";
 	case JSON_STRING:
 		printable(
 		    shown, 80, json_string_value(value->json),

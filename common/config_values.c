@@ -196,7 +196,7 @@ const char *check_selector(const char *text)
 	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	    "0123456789-_.";
 	size_t len = strlen(text);
-	if (len > 63 || strspn(text, letters) != len ||
+	if (len > 63 || strspn(text, letters) != len || text[len - 1] == '.' ||
 	    !domain_canonical(text, len, canonical))
 		return "a selector such as \"s2026\": letters, digits and -, dots "
 		       "between them";

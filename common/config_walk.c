@@ -27,13 +27,16 @@ static void unknown_key(
 	     row = config_option_next_child(parent, row))
 		near_key_try(&near, config_option_name(&config_options[row]));
 
-	const char *elsewhere = known_elsewhere(value->key, value->key_len);
-	if (near.best)
-		config_error_at_key(
-		    build, value, "unknown key, did you mean \"%s\"?", near.best);
-	else if (elsewhere)
+	/* A slip of one letter is nearer than another section. */
+	const char *elsewhere = near.best && near.best_distance <= 1
+				    ? NULL
+				    : known_elsewhere(value->key, value->key_len);
+	if (elsewhere)
 		config_error_at_key(
 		    build, value, "unknown key here, did you mean \"%s\"?", elsewhere);
+	else if (near.best)
+		config_error_at_key(
+		    build, value, "unknown key, did you mean \"%s\"?", near.best);
 	else
 		config_error_at_key(
 		    build, value, "unknown key, expected one that postern.json(5) names");
@@ -78,8 +81,9 @@ static void walk_child(
 		judge_state(build, option, value);
 		return;
 	}
-	/* Maps check their keys one by one instead. */
-	bool map = option->type == OPTION_DOMAINS || option->type == OPTION_KEYS;
+	/* Maps check their keys one by one instead; include has a rule of its own. */
+	bool map = option->type == OPTION_DOMAINS || option->type == OPTION_KEYS ||
+		   option->type == OPTION_INCLUDE;
 	if (!config_option_is_in_item(option)) {
 		if (!map && is_set_before(build, row, value))
 			return;

@@ -240,12 +240,11 @@ static int start(
 
 static void daemon_done(struct daemon *daemon)
 {
-	/* First the loader, which tells the workers of what it publishes; the listeners
-	 * after the workers, whose connections name them. */
+	listeners_close(&daemon->listeners);
+	/* First the loader, which tells the workers of what it publishes. */
 	if (daemon->reload)
 		reload_stop(daemon->reload);
 	workers_free(daemon->workers);
-	listeners_close(&daemon->listeners);
 	instances_free(daemon->instances);
 	store_free(daemon->store);
 	reload_free(daemon->reload);
