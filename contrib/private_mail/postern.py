@@ -63,18 +63,44 @@ class Daemon:
                      NOTIFY_SOCKET=str(self._notify_path)))
 
     def wait_for_notice(self, word, timeout=30):
-        """Waits until the daemon has told systemd, that is us, @word."""
+        """Waits until the daemon has told systemd, that is us, @word.
+
+        Returns the lines that came until then.
+        """
         deadline = time.monotonic() + timeout
+        told = []
         while time.monotonic() < deadline:
             self._notify.settimeout(0.2)
             try:
-                if word in self._notify.recv(4096).decode().split("\n"):
-                    return
+                lines = self._notify.recv(4096).decode().split("\n")
             except socket.timeout:
                 if self.process.returncode is not None:
                     break
+                continue
+            told += lines
+            if word in lines:
+                return told
         said = "\n  ".join(self.output())
         raise ProcessError(f"{self.name} did not say {word}:\n  {said}")
+
+    def reload(self, fails=False):
+        """SIGHUP, and waits until it is done; @fails: the old configuration goes on."""
+        self._forget_notices()
+        self.hang_up()
+        self.wait_for_notice("RELOADING=1")
+        told = self.wait_for_notice("READY=1")
+        status = " ".join(line for line in told if line.startswith("STATUS="))
+        if ("old configuration" in status) != fails:
+            said = "\n  ".join(self.output())
+            raise ProcessError(f"{self.name}: reload ended with {status!r}:\n  {said}")
+
+    def _forget_notices(self):
+        self._notify.setblocking(False)
+        try:
+            while True:
+                self._notify.recv(4096)
+        except BlockingIOError:
+            pass
 
     def output(self):
         return self._before + (self.process.lines() if self.process else [])
