@@ -202,7 +202,10 @@ class Postern:
 
     def stop(self):
         """Ends both; returns their exit codes by name."""
-        return {daemon.name: daemon.stop() for daemon in (self.policyd, self.milter)}
+        return {daemon.name: daemon.stop() for daemon in self.both()}
+
+    def both(self):
+        return (self.policyd, self.milter)
 
     def command(self, *args):
         """Runs the `postern` command."""

@@ -127,9 +127,16 @@ class SmtpClient:
         return reply
 
     def message(self, sender, recipients, message, options=""):
-        """A whole transaction; the first refusal, or the reply to the end of the data."""
+        """A whole transaction; the first refusal, or the reply to the end of the data.
+
+        What a refusal leaves open is closed with RSET, as a mail program would.
+        """
         reply = self.envelope(sender, recipients, options)
-        return self.data(message) if reply.code // 100 == 2 else reply
+        if reply.code // 100 == 2:
+            reply = self.data(message)
+        if reply.code // 100 != 2:
+            self.command("RSET")
+        return reply
 
     def quit(self):
         reply = self.command("QUIT")
