@@ -13,7 +13,7 @@ TRACES = ("203.0.113.77", "cable-77", "adas-laptop", "10.1.2.3", "kitchen")
 # What her mail program sends: it passed a machine at home before, and says so.
 MAIL = b"""\
 Received: from kitchen.lan (kitchen.lan [10.1.2.3])\r
-\tby adas-laptop (Mailer 1.0) with SMTP id k17; Mon, 5 Jan 2026 08:00:00 +0000\r
+\tby router.home.example (Mailer 1.0) with SMTP id k17; Mon, 5 Jan 2026 08:00:00 +0000\r
 X-Originating-IP: 203.0.113.77\r
 From: Ada <ada@example.org>\r
 To: Joe <joe@outside.example>\r
@@ -103,7 +103,7 @@ def submission(stage):
     letters = []
     for system in (stage.bare_mail, stage.mail):
         mark = stage.sink.mark()
-        with system.client("submission") as client:
+        with system.client("submission", helo=LAPTOP["HELO"]) as client:
             client.xclient(**LAPTOP)
             client.starttls()
             client.login("ada@example.org", "lovelace")

@@ -2,6 +2,7 @@
 """Two messages' headers next to each other."""
 
 import itertools
+import re
 import textwrap
 
 WIDTH = 46
@@ -10,9 +11,18 @@ WIDTH = 46
 def _cells(headers):
     lines = []
     for name, value in headers:
-        text = f"{name}: {' '.join(value.split())}"
-        lines += textwrap.wrap(text, WIDTH, subsequent_indent="    ", break_long_words=True)
+        text = _shortened(name, " ".join(value.split()))
+        lines += textwrap.wrap(f"{name}: {text}", WIDTH, subsequent_indent="    ",
+                               break_on_hyphens=False)
     return lines
+
+
+def _shortened(name, value):
+    """A signature's long words do not help anybody who looks."""
+    if name != "DKIM-Signature":
+        return value
+    value = re.sub(r"\b(bh?)=([^;]{16})[^;]*", r"\1=\2...", value)
+    return re.sub(r":(?=\S)", ": ", value)
 
 
 def _aligned(left, right):
