@@ -71,10 +71,19 @@ static bool has_suffix(const char *text, size_t len, const char *suffix)
 	return len >= n && strncasecmp(text + len - n, suffix, n) == 0;
 }
 
-static bool consists_of(const char *text, size_t len, const char *bytes)
+static bool is_digits(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (!text[i] || !strchr(bytes, text[i]))
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+	return len > 0;
+}
+
+/* Digits, dots and slashes: IPv4, or to be IPv4. */
+static bool looks_like_v4(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] < '.' || text[i] > '9')
 			return false;
 	return len > 0;
 }
@@ -188,7 +197,7 @@ static const char *refuse_dns(const struct adding *adding, size_t suffix)
 	const char *last = dot ? dot + 1 : name;
 
 	/* No top-level domain is a number; this was to be addresses. */
-	if (!n || name[0] == '[' || consists_of(last, strlen(last), "0123456789"))
+	if (!n || name[0] == '[' || is_digits(last, strlen(last)))
 		return expected;
 	return suffix ? "is to be looked up in DNS, which is not supported yet"
 		      : "is a name to be looked up in DNS, which is not supported yet";
@@ -200,10 +209,12 @@ static const char *add_entry(const struct adding *adding)
 	const char *text = adding->text;
 	size_t len = adding->len;
 
-	if (is_word(text, len, "any") || is_word(text, len, "*"))
-		return add_any(adding);
 	if (!len || is_word(text, len, ".") || text[0] == '!')
 		return expected;
+	if (text[0] != '.' && text[0] != '/' && looks_like_v4(text, len))
+		return text[len - 1] == '.' ? add_octets(adding) : add_range(adding);
+	if (is_word(text, len, "any") || is_word(text, len, "*"))
+		return add_any(adding);
 	if (has_prefix(text, len, "host:")) {
 		if (len > 5 && text[5] == '.')
 			return "not a host name, expected .example.org or "
@@ -215,9 +226,7 @@ static const char *add_entry(const struct adding *adding)
 	for (size_t i = 0; i < sizeof(dns) / sizeof(dns[0]); i++)
 		if (has_suffix(text, len, dns[i]))
 			return refuse_dns(adding, strlen(dns[i]));
-	if (consists_of(text, len, "0123456789.") && text[len - 1] == '.')
-		return add_octets(adding);
-	if (consists_of(text, len, "0123456789./") || memchr(text, ':', len))
+	if (memchr(text, ':', len))
 		return add_range(adding);
 	return refuse_dns(adding, 0);
 }
@@ -319,12 +328,13 @@ static void get_prefix_match(
     const struct prefix_entry *entry, struct list_match *ret)
 {
 	struct ip_prefix prefix = {.ip = *network, .length = entry->length};
-	char text[IP_TEXT_MAX];
+	char text[IP_TEXT_MAX] = "any";
 
 	list_places_get(&list->places, entry->file, entry->line, entry->side, ret);
-	snprintf(
-	    ret->text, sizeof(ret->text), "%s%s", entry->exception ? "!" : "",
-	    entry->any ? "any" : ip_prefix_print(&prefix, text));
+	if (!entry->any)
+		ip_prefix_print(&prefix, text);
+	ret->text[0] = '!';
+	strcpy(ret->text + entry->exception, text);
 }
 
 static enum host_result match_address(

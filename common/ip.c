@@ -2,7 +2,6 @@
 #include "common/ip.h"
 
 #include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 const char ip_host_bits_set[] = "host bits set behind the prefix length";
@@ -122,6 +121,28 @@ const char *ip_prefix_parse(const char *text, size_t len, struct ip_prefix *ret)
 	return host_bits ? ip_host_bits_set : NULL;
 }
 
+/* 0 to 255. Returns behind it. */
+static char *print_number(char *at, unsigned number)
+{
+	if (number >= 100)
+		*at++ = (char)('0' + number / 100);
+	if (number >= 10)
+		*at++ = (char)('0' + number / 10 % 10);
+	*at++ = (char)('0' + number % 10);
+	return at;
+}
+
+/* Not by inet_ntop(3), which goes through printf(3): each logged line and each counter's
+ * key has one. */
+static void print_v4(const uint8_t bytes[static 4], char *at)
+{
+	for (int i = 0; i < 4; i++) {
+		at = print_number(at, bytes[i]);
+		*at++ = '.';
+	}
+	at[-1] = '\0';
+}
+
 const char *ip_print(const struct ip *ip, char buf[static IP_TEXT_MAX])
 {
 	switch (ip->family) {
@@ -129,7 +150,7 @@ const char *ip_print(const struct ip *ip, char buf[static IP_TEXT_MAX])
 		strcpy(buf, "unknown");
 		break;
 	case IP_V4:
-		inet_ntop(AF_INET, ip->bytes, buf, IP_TEXT_MAX);
+		print_v4(ip->bytes, buf);
 		break;
 	case IP_V6:
 		inet_ntop(AF_INET6, ip->bytes, buf, IP_TEXT_MAX);
@@ -143,8 +164,9 @@ const char *ip_prefix_print(const struct ip_prefix *prefix, char buf[static IP_T
 	ip_print(&prefix->ip, buf);
 	if (prefix->ip.family != IP_NONE &&
 	    prefix->length < width_of(prefix->ip.family)) {
-		size_t len = strlen(buf);
-		snprintf(buf + len, IP_TEXT_MAX - len, "/%u", prefix->length);
+		char *at = buf + strlen(buf);
+		*at++ = '/';
+		*print_number(at, prefix->length) = '\0';
 	}
 	return buf;
 }

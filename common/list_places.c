@@ -4,6 +4,40 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A big page of the usual processors. */
+#define BIG (2U << 20)
+
+#define CACHE_LINE 64
+
+/*
+ * Big pages take whole aligned stretches alone, so the advice costs no memory. It covers
+ * the pages at both ends: a mapping with two sorts of pages could not be moved by
+ * realloc(3) any more, only copied.
+ */
+static void advise(void *items, size_t size)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t first = (uintptr_t)items / page * page;
+	uintptr_t last = ((uintptr_t)items + size + page - 1) / page * page;
+
+	if (size >= BIG)
+		madvise((void *)first, last - first, MADV_HUGEPAGE);
+}
+
+void *list_allocate(size_t count, size_t item_size)
+{
+	size_t size;
+	void *items;
+
+	if (__builtin_mul_overflow(count, item_size, &size) ||
+	    posix_memalign(&items, CACHE_LINE, size))
+		return NULL;
+	advise(items, size);
+	return items;
+}
 
 int list_grow(void **items, uint32_t *capacity, size_t needed, size_t item_size)
 {
@@ -22,6 +56,7 @@ int list_grow(void **items, uint32_t *capacity, size_t needed, size_t item_size)
 		return -ENOMEM;
 	*items = grown;
 	*capacity = (uint32_t)next;
+	advise(grown, next * item_size);
 	return 0;
 }
 

@@ -128,10 +128,13 @@ static int allocate_slots(struct list_table *table)
 	/* At most four of five in use. */
 	while (slots / 5 * 4 < table->count)
 		slots *= 2;
-	table->slots = reallocarray(NULL, slots, sizeof(*table->slots));
-	table->tags = calloc(slots, 1);
+	table->slots = list_allocate(slots, sizeof(*table->slots));
+	table->tags = list_allocate(slots, 1);
 	table->mask = slots - 1;
-	return table->slots && table->tags ? 0 : -ENOMEM;
+	if (!table->slots || !table->tags)
+		return -ENOMEM;
+	memset(table->tags, 0, slots);
+	return 0;
 }
 
 static int make_key(uint64_t key[static 2])

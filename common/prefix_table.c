@@ -8,9 +8,9 @@
 #include <string.h>
 
 /*
- * An entry is its network in host-order words, then line, packed, link. The link is the
- * side while the table is built and the entry around this one once it is sealed; sides
- * are then looked up in an array of the few that have one.
+ * An entry is its network in host-order words and its meta: line, packed, link. The link
+ * is the side while the table is built and the entry around this one once it is sealed;
+ * sides are then looked up in an array of the few that have one.
  */
 #define LINE       0
 #define PACKED     1
@@ -24,13 +24,21 @@
 
 #define NOBODY UINT32_MAX
 
-#define SAMPLE_EVERY 16
+/* Networks to one of the level above: 16 of IPv4 are a cache line. */
+#define FANOUT 16
 
 /* Shorter runs are sorted by insertion. */
-#define SORT_RUN 8
+#define SORT_RUN 16
+
+/* By the first 16 bits: a million IPv4 entries fall into runs short enough. */
+#define BUCKETS 65536
 
 /* Prefixes around one another: lengths 0 to 128. */
 #define NESTING_MAX 129
+
+/* The width must be a constant by the time the compiler sees these loops: that halves a
+ * look-up. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 struct prefix_side {
 	uint32_t entry;
@@ -50,9 +58,19 @@ static uint32_t *entry_at(const struct prefix_table *table, size_t i)
 	return table->words + i * stride_of(table);
 }
 
-static uint8_t length_of(const uint32_t *entry, unsigned width)
+static uint32_t *network_at(const struct prefix_table *table, size_t i)
 {
-	return (uint8_t)(entry[width + PACKED] & PACKED_LENGTH);
+	return table->levels[0].networks + i * table->width;
+}
+
+static uint32_t *meta_at(const struct prefix_table *table, size_t i)
+{
+	return table->metas + i * META_WORDS;
+}
+
+static uint8_t length_of(const uint32_t *meta)
+{
+	return (uint8_t)(meta[PACKED] & PACKED_LENGTH);
 }
 
 static unsigned width_of(const struct ip *ip)
@@ -82,36 +100,40 @@ static struct ip ip_of(const uint32_t *words, unsigned width)
 }
 
 /* Less than, equal, greater than 0. Constant widths make this a compare or two. */
-static inline int compare_words(const uint32_t *a, const uint32_t *b, unsigned width)
+static ALWAYS_INLINE int compare_words(
+    const uint32_t *a, const uint32_t *b, unsigned width)
 {
-	for (unsigned i = 0; i < width; i++)
-		if (a[i] != b[i])
-			return a[i] < b[i] ? -1 : 1;
-	return 0;
+	if (width == 1)
+		return (*a > *b) - (*a < *b);
+
+	uint64_t high_a = (uint64_t)a[0] << 32 | a[1],
+		 high_b = (uint64_t)b[0] << 32 | b[1];
+	uint64_t low_a = (uint64_t)a[2] << 32 | a[3], low_b = (uint64_t)b[2] << 32 | b[3];
+	int high = (high_a > high_b) - (high_a < high_b);
+	return high ? high : (low_a > low_b) - (low_a < low_b);
 }
 
-static inline bool contains(const uint32_t *entry, const uint32_t *key, unsigned width)
+static ALWAYS_INLINE bool contains(
+    const uint32_t *network, unsigned bits, const uint32_t *key, unsigned width)
 {
-	unsigned bits = length_of(entry, width);
-
 	for (unsigned i = 0; i < width && bits; i++) {
 		unsigned n = bits < 32 ? bits : 32;
-		if ((entry[i] ^ key[i]) >> (32 - n))
+		if ((network[i] ^ key[i]) >> (32 - n))
 			return false;
 		bits -= n;
 	}
 	return true;
 }
 
-static struct prefix_entry unpack(const uint32_t *entry, unsigned width, uint32_t side)
+static struct prefix_entry unpack(const uint32_t *meta, uint32_t side)
 {
-	uint32_t packed = entry[width + PACKED];
+	uint32_t packed = meta[PACKED];
 
 	return (struct prefix_entry){
 	    .file = packed >> PACKED_FILE_SHIFT,
-	    .line = entry[width + LINE],
+	    .line = meta[LINE],
 	    .side = side,
-	    .length = (uint8_t)(packed & PACKED_LENGTH),
+	    .length = length_of(meta),
 	    .exception = packed & PACKED_EXCEPTION,
 	    .any = packed & PACKED_ANY,
 	};
@@ -150,7 +172,7 @@ static int compare_entries(const uint32_t *a, const uint32_t *b, unsigned width)
 {
 	int order = compare_words(a, b, width);
 
-	return order ? order : length_of(a, width) - length_of(b, width);
+	return order ? order : length_of(a + width) - length_of(b + width);
 }
 
 static void sort_run(uint32_t *words, size_t n, unsigned width)
@@ -189,26 +211,12 @@ static void merge(
 	}
 }
 
-/*
- * A merge sort of our own: stable, so that of equal entries the first stays, and with one
- * scratch array of known size, where qsort(3) promises neither.
- */
-static int sort_entries(struct prefix_table *table)
+/* Leaves @words sorted, @scratch anyhow. */
+static void sort_part(uint32_t *words, uint32_t *scratch, size_t n, unsigned width)
 {
-	unsigned width = table->width, stride = stride_of(table);
-	size_t n = table->count, sorted = 1;
+	unsigned stride = width + META_WORDS;
+	uint32_t *from = words, *to = scratch;
 
-	while (sorted < n &&
-	       compare_entries(
-		   entry_at(table, sorted - 1), entry_at(table, sorted), width) <= 0)
-		sorted++;
-	if (sorted >= n)
-		return 0;
-
-	uint32_t *from = table->words;
-	uint32_t *to = reallocarray(NULL, n, stride * sizeof(uint32_t));
-	if (!to)
-		return -ENOMEM;
 	for (size_t at = 0; at < n; at += SORT_RUN)
 		sort_run(
 		    from + at * stride, n - at < SORT_RUN ? n - at : SORT_RUN, width);
@@ -223,9 +231,66 @@ static int sort_entries(struct prefix_table *table)
 		from = to;
 		to = swap;
 	}
-	table->words = from;
+	if (from != words)
+		memcpy(words, from, n * stride * sizeof(uint32_t));
+}
+
+/* Deals the entries out to @to by their first 16 bits, in order. Afterwards @ends has
+ * where each bucket ends. */
+static void deal(
+    const struct prefix_table *table, uint32_t *to, uint32_t ends[static BUCKETS])
+{
+	unsigned stride = stride_of(table);
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < table->count; i++)
+		ends[*entry_at(table, i) >> 16]++;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		uint32_t n = ends[i];
+		ends[i] = sum;
+		sum += n;
+	}
+	for (size_t i = 0; i < table->count; i++) {
+		const uint32_t *entry = entry_at(table, i);
+		memcpy(
+		    to + (size_t)ends[*entry >> 16]++ * stride, entry,
+		    stride * sizeof(uint32_t));
+	}
+}
+
+/*
+ * A sort of our own: stable, so that of equal entries the first stays, and with one
+ * scratch array of known size, where qsort(3) promises neither.
+ */
+static int sort_entries(struct prefix_table *table)
+{
+	unsigned width = table->width, stride = stride_of(table);
+	size_t n = table->count, sorted = 1;
+
+	while (sorted < n &&
+	       compare_entries(
+		   entry_at(table, sorted - 1), entry_at(table, sorted), width) <= 0)
+		sorted++;
+	if (sorted >= n)
+		return 0;
+
+	uint32_t *other = list_allocate(n, stride * sizeof(uint32_t));
+	uint32_t *ends = calloc(BUCKETS, sizeof(*ends));
+	if (!other || !ends) {
+		free(other);
+		free(ends);
+		return -ENOMEM;
+	}
+	deal(table, other, ends);
+	for (size_t i = 0, begin = 0; i < BUCKETS; begin = ends[i++])
+		if (ends[i] > begin)
+			sort_part(
+			    other + begin * stride, entry_at(table, begin),
+			    ends[i] - begin, width);
+	free(ends);
+	free(table->words);
+	table->words = other;
 	table->capacity = table->count;
-	free(to);
 	return 0;
 }
 
@@ -252,7 +317,7 @@ static int choose(
 	*ret = first;
 	for (size_t i = first; i < first + n; i++) {
 		const uint32_t *at = entry_at(table, i);
-		struct prefix_entry entry = unpack(at, width, at[width + LINK]);
+		struct prefix_entry entry = unpack(at + width, at[width + LINK]);
 		if (entry.exception) {
 			if (!has_exception)
 				*ret = i;
@@ -297,36 +362,20 @@ static int drop_repeated(struct prefix_table *table, const struct sealing *seali
 	return 0;
 }
 
-static uint32_t side_of(const struct prefix_table *table, uint32_t entry)
-{
-	size_t low = 0, high = table->sides_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		if (table->sides[middle].entry < entry)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < table->sides_count && table->sides[low].entry == entry
-		   ? table->sides[low].side
-		   : 0;
-}
-
-/* Moves the sides out of the links. */
+/* Takes the sides out of the links. */
 static int keep_sides(struct prefix_table *table)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < table->count; i++)
-		n += entry_at(table, i)[table->width + LINK] != 0;
+		n += meta_at(table, i)[LINK] != 0;
 	if (!n)
 		return 0;
 	table->sides = reallocarray(NULL, n, sizeof(*table->sides));
 	if (!table->sides)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < table->count; i++) {
-		uint32_t side = entry_at(table, i)[table->width + LINK];
+		uint32_t side = meta_at(table, i)[LINK];
 		if (side)
 			table->sides[table->sides_count++] =
 			    (struct prefix_side){.entry = i, .side = side};
@@ -334,44 +383,89 @@ static int keep_sides(struct prefix_table *table)
 	return 0;
 }
 
-/* Links every entry to the innermost one around it, and counts those it adds nothing to.
- */
+/* Links every entry to the innermost one around it, instead of to its side, and counts
+ * those that say no more than that one. */
 static void link_entries(struct prefix_table *table, const struct sealing *sealing)
 {
+	struct prefix_entry entries[NESTING_MAX];
 	uint32_t around[NESTING_MAX];
 	unsigned depth = 0, width = table->width;
 
 	for (uint32_t i = 0; i < table->count; i++) {
-		uint32_t *at = entry_at(table, i);
-		while (depth && !contains(entry_at(table, around[depth - 1]), at, width))
+		uint32_t *meta = meta_at(table, i);
+		while (depth &&
+		       !contains(
+			   network_at(table, around[depth - 1]),
+			   entries[depth - 1].length, network_at(table, i), width))
 			depth--;
-		at[width + LINK] = depth ? around[depth - 1] : NOBODY;
-		if (depth) {
-			struct prefix_entry inner = unpack(at, width, side_of(table, i));
-			struct prefix_entry outer = unpack(
-			    entry_at(table, around[depth - 1]), width,
-			    side_of(table, around[depth - 1]));
-			*sealing->repeated +=
-			    inner.exception == outer.exception &&
-			    sealing->same(sealing->context, &outer, &inner);
-		}
 		assert(depth < NESTING_MAX);
-		around[depth++] = i;
+		around[depth] = i;
+		entries[depth] = unpack(meta, meta[LINK]);
+		if (depth)
+			*sealing->repeated +=
+			    entries[depth].exception == entries[depth - 1].exception &&
+			    sealing->same(
+				sealing->context, &entries[depth - 1], &entries[depth]);
+		meta[LINK] = depth ? around[depth - 1] : NOBODY;
+		depth++;
 	}
 }
 
-static int take_sample(struct prefix_table *table)
+/* A level of @count networks, its last node filled up with the last address of all. */
+static int add_level(struct prefix_table *table, uint32_t count)
 {
-	size_t size = table->width * sizeof(uint32_t);
+	size_t width = table->width, nodes = ((size_t)count - 1) / FANOUT + 1;
+	uint32_t *networks = list_allocate(nodes, FANOUT * width * sizeof(uint32_t));
 
-	table->sample_count = (table->count + SAMPLE_EVERY - 1) / SAMPLE_EVERY;
-	table->sample = reallocarray(NULL, table->sample_count, size);
-	if (!table->sample)
+	if (!networks)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < table->sample_count; i++)
-		memcpy(
-		    table->sample + (size_t)i * table->width,
-		    entry_at(table, (size_t)i * SAMPLE_EVERY), size);
+	memset(
+	    networks + count * width, 0xff,
+	    (nodes * FANOUT - count) * width * sizeof(uint32_t));
+	assert(table->levels_count < PREFIX_LEVELS_MAX);
+	table->levels[table->levels_count++] = (struct prefix_level){networks, count};
+	return 0;
+}
+
+/* Parts the networks from the rest, which closes up where it stands. */
+static int part(struct prefix_table *table)
+{
+	unsigned width = table->width;
+	int r = add_level(table, table->count);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < table->count; i++) {
+		const uint32_t *entry = entry_at(table, i);
+		memcpy(network_at(table, i), entry, width * sizeof(uint32_t));
+		memmove(
+		    table->words + i * META_WORDS, entry + width,
+		    META_WORDS * sizeof(uint32_t));
+	}
+	table->metas =
+	    reallocarray(table->words, table->count, META_WORDS * sizeof(uint32_t));
+	if (!table->metas)
+		table->metas = table->words;
+	table->words = NULL;
+	return 0;
+}
+
+static int build_levels(struct prefix_table *table)
+{
+	unsigned width = table->width;
+	const struct prefix_level *below = table->levels;
+
+	for (; below->count > FANOUT; below++) {
+		uint32_t count = (below->count - 1) / FANOUT + 1;
+		int r = add_level(table, count);
+		if (r)
+			return r;
+		for (size_t i = 0; i < count; i++)
+			memcpy(
+			    below[1].networks + i * width,
+			    below->networks + i * FANOUT * width,
+			    width * sizeof(uint32_t));
+	}
 	return 0;
 }
 
@@ -395,51 +489,90 @@ int prefix_table_seal(
 	if (!r)
 		r = drop_repeated(table, &sealing);
 	if (!r)
+		r = part(table);
+	if (!r)
+		r = build_levels(table);
+	if (!r)
 		r = keep_sides(table);
-	if (r)
-		return r;
-	link_entries(table, &sealing);
-	void *less =
-	    reallocarray(table->words, table->count, stride_of(table) * sizeof(uint32_t));
-	table->words = less ? less : table->words;
-	return take_sample(table);
+	if (!r)
+		link_entries(table, &sealing);
+	return r;
 }
 
 /* ---- looking up ---- */
 
-/* The last of @n networks, @stride words apart, that is not behind @key; the first is
- * not. Without branches that the processor would guess wrong. */
-static inline size_t last_not_behind(
-    const uint32_t *words, size_t n, size_t stride, const uint32_t *key, unsigned width)
+/* Whether network @a is behind @key, 0 or 1, without a branch. */
+static ALWAYS_INLINE uint32_t
+behind(const uint32_t *a, const uint32_t *key, unsigned width)
 {
-	size_t at = 0;
+	if (width == 1)
+		return *a > *key;
 
-	while (n > 1) {
-		size_t half = n / 2;
-		bool behind = compare_words(words + (at + half) * stride, key, width) > 0;
-		at += behind ? 0 : half;
-		n -= half;
-	}
-	return at;
+	uint64_t high_a = (uint64_t)a[0] << 32 | a[1],
+		 low_a = (uint64_t)a[2] << 32 | a[3];
+	uint64_t high = (uint64_t)key[0] << 32 | key[1],
+		 low = (uint64_t)key[2] << 32 | key[3];
+	return (size_t)(high_a > high) |
+	       ((size_t)(high_a == high) & (size_t)(low_a > low));
+}
+
+/* Where the last of a node's networks stands that is not behind @key; the first is not.
+ * All 16 at once: a search by halves would wait for each of its four answers. */
+static ALWAYS_INLINE size_t
+last_not_behind(const uint32_t *node, const uint32_t *key, unsigned width)
+{
+	uint32_t count = 0;
+
+	for (unsigned i = 0; i < FANOUT; i++)
+		count += 1 - behind(node + i * width, key, width);
+	return count - 1;
 }
 
 /* The entry looked for, or NOBODY. Called with a constant width. */
-static inline uint32_t innermost(
-    const struct prefix_table *table, const uint32_t *key, unsigned width)
+static ALWAYS_INLINE uint32_t
+innermost(const struct prefix_table *table, const uint32_t *key, unsigned width)
 {
-	unsigned stride = width + META_WORDS;
+	const struct prefix_level *level = &table->levels[table->levels_count - 1];
+	const uint32_t *networks = table->levels[0].networks, *metas = table->metas;
+	size_t at = 0;
 
-	if (compare_words(table->sample, key, width) > 0)
+	if (compare_words(level->networks, key, width) > 0)
 		return NOBODY;
-	size_t block =
-	    last_not_behind(table->sample, table->sample_count, width, key, width) *
-	    SAMPLE_EVERY;
-	size_t left = table->count - block;
-	uint32_t at =
-	    (uint32_t)(block + last_not_behind(table->words + block * stride, left < SAMPLE_EVERY ? left : SAMPLE_EVERY, stride, key, width));
-	while (at != NOBODY && !contains(table->words + (size_t)at * stride, key, width))
-		at = table->words[(size_t)at * stride + width + LINK];
-	return at;
+	for (;; level--) {
+		/* The last miss but one and the last at the same time. */
+		if (level == table->levels)
+			for (size_t i = 0; i < FANOUT; i += FANOUT / 3)
+				__builtin_prefetch(metas + (at + i) * META_WORDS);
+		at += last_not_behind(level->networks + at * width, key, width);
+		/* What fills up the last node is behind every address but the last. */
+		at = at < level->count ? at : level->count - 1;
+		if (level == table->levels)
+			break;
+		at *= FANOUT;
+	}
+	uint32_t found = (uint32_t)at;
+	while (found != NOBODY &&
+	       !contains(
+		   networks + (size_t)found * width,
+		   length_of(metas + (size_t)found * META_WORDS), key, width))
+		found = metas[(size_t)found * META_WORDS + LINK];
+	return found;
+}
+
+static uint32_t side_of(const struct prefix_table *table, uint32_t entry)
+{
+	size_t low = 0, high = table->sides_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (table->sides[middle].entry < entry)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < table->sides_count && table->sides[low].entry == entry
+		   ? table->sides[low].side
+		   : 0;
 }
 
 bool prefix_table_find(
@@ -456,15 +589,17 @@ bool prefix_table_find(
 	    table->width == 1 ? innermost(table, key, 1) : innermost(table, key, 4);
 	if (found == NOBODY)
 		return false;
-	*ret_network = ip_of(entry_at(table, found), table->width);
-	*ret = unpack(entry_at(table, found), table->width, side_of(table, found));
+	*ret_network = ip_of(network_at(table, found), table->width);
+	*ret = unpack(meta_at(table, found), side_of(table, found));
 	return true;
 }
 
 void prefix_table_done(struct prefix_table *table)
 {
+	for (unsigned i = 0; i < table->levels_count; i++)
+		free(table->levels[i].networks);
 	free(table->words);
-	free(table->sample);
+	free(table->metas);
 	free(table->sides);
 	*table = (struct prefix_table){0};
 }

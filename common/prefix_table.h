@@ -10,11 +10,12 @@
 /*
  * IP prefixes of one family, and the most specific that an address lies in.
  *
- * The entries stand in one array, sorted by network, the shorter prefix first; each knows
- * the innermost other prefix around it. Prefixes nest or are disjoint, so the one looked
- * for is the last entry that does not begin behind the address, or one of those around
- * that. An IPv4 entry is 16 bytes, an IPv6 entry 28, and a sample of every 16th network
- * keeps the first steps of the search inside the processor's caches.
+ * The entries are sorted by network, the shorter prefix first; each knows the innermost
+ * other prefix around it. Prefixes nest or are disjoint, so the one looked for is the
+ * last entry that does not begin behind the address, or one of those around that. An IPv4
+ * entry is 16 bytes, an IPv6 entry 28, the network apart from the rest; above the
+ * networks stand levels that repeat every 16th of the one below, so that a look-up costs
+ * a cache line a level and two misses at the end.
  *
  * Flat ranges were weighed against this: nested prefixes cut them into up to twice as
  * many pieces, and a piece no longer knows the prefix to show.
@@ -29,15 +30,24 @@ struct prefix_entry {
 	bool any; /* written as `any` */
 };
 
+/* 16 to this power is more than a table can hold. */
+#define PREFIX_LEVELS_MAX 8
+
 struct prefix_table {
 	unsigned width;  /* 32-bit words of a network: 1 or 4; 0: nothing was added */
-	uint32_t *words; /* entries, width + 3 words each */
+	uint32_t *words; /* while it is built: entries, width + 3 words each */
 	uint32_t count, capacity;
-	uint32_t *sample; /* networks, width words each */
-	uint32_t sample_count;
+	bool sealed;
+
+	/* Once it is sealed. */
+	struct prefix_level {
+		uint32_t *networks; /* width words each */
+		uint32_t count;
+	} levels[PREFIX_LEVELS_MAX]; /* levels[0] has every entry's */
+	unsigned levels_count;
+	uint32_t *metas;           /* three words an entry */
 	struct prefix_side *sides; /* of the entries that have one, by entry */
 	uint32_t sides_count;
-	bool sealed;
 };
 
 #define PREFIX_FILES_MAX (1U << 20)

@@ -658,6 +658,48 @@ static void nests_to_the_end(void **state)
 	}
 }
 
+/* Around the sizes at which the levels of the search fill up; every other address is an
+ * entry, and so is the last of all. */
+static void finds_in_any_size(void **state)
+{
+	(void)state;
+	const uint32_t sizes[] = {1,   2,   15,  16,  17,   31,  33,
+				  255, 256, 257, 272, 4096, 4097};
+
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		for (int v6 = 0; v6 < 2; v6++) {
+			CLEANUP(host_list_freep) struct host_list *list = list_new();
+			struct client client = {.ip.family = v6 ? IP_V6 : IP_V4};
+			uint8_t *bytes = client.ip.bytes, *last = bytes + (v6 ? 14 : 2);
+			char text[IP_TEXT_MAX];
+			struct list_match match;
+			memset(bytes, 0xff, v6 ? 16 : 4);
+			for (uint32_t n = 0; n < sizes[i]; n++) {
+				uint32_t at = 0xffff - 2 * (n * 7 % sizes[i]);
+				last[0] = (uint8_t)(at >> 8);
+				last[1] = (uint8_t)at;
+				add(list, ip_print(&client.ip, text), n + 1, 0);
+			}
+			assert_int_equal(seal(list), 0);
+			for (uint32_t at = 0xffff - 2 * sizes[i] - 3; at <= 0xffff;
+			     at++) {
+				uint32_t n = (0xffff - at) / 2;
+				bool want = at % 2 && n < sizes[i];
+				last[0] = (uint8_t)(at >> 8);
+				last[1] = (uint8_t)at;
+				bool got =
+				    host_list_match(list, &client, &match) == HOST_MATCH;
+				ip_print(&client.ip, text);
+				if (got != want || (got && strcmp(match.text, text) != 0))
+					fail_msg("%u entries: %s", sizes[i], text);
+			}
+			memset(bytes, 0, 16);
+			assert_int_equal(
+			    host_list_match(list, &client, NULL), HOST_NO_MATCH);
+		}
+	}
+}
+
 /* ---- against a scan of all entries ---- */
 
 static uint64_t random_state;
@@ -884,6 +926,7 @@ int main(void)
 	    cmocka_unit_test(seals),
 	    cmocka_unit_test(first_stays),
 	    cmocka_unit_test(nests_to_the_end),
+	    cmocka_unit_test(finds_in_any_size),
 	    cmocka_unit_test(equals_a_scan),
 	};
 
