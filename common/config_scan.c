@@ -255,8 +255,8 @@ static size_t scan_digits(struct scanner *s)
 }
 
 /*
- * jansson refuses a whole file for one number too big. Such a number is a wrong value,
- * not wrong syntax: it is marked, and 0 put into its place.
+ * A number too big for its type is a wrong value, not wrong syntax: it is marked, and 0
+ * put into its place.
  */
 static bool is_too_big(const char *number, bool integer)
 {

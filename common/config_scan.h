@@ -4,9 +4,8 @@
 #include "common/config_text.h"
 
 /*
- * The scanner of config_text.c: judges the syntax, blanks comments, notes where each
- * value stands. At least as strict as jansson, whose own errors know their places less
- * well. Makes no values.
+ * The scanner of config_text.c: judges encoding and syntax (RFC 8259, and comments),
+ * blanks comments, notes where each value stands. Makes no values.
  */
 
 /*

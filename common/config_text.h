@@ -7,13 +7,13 @@
 #include <stdint.h>
 
 /*
- * The text of one configuration file: JSON with comments, and where everything in it
- * stands.
+ * The text of one configuration file: JSON with comments, as jansson's values and as a
+ * flat tree of places. Node 0 is the root; the children of node i follow it, and `next`
+ * leads past each subtree.
  *
- * jansson makes the values but forgets their places and keeps the last of duplicate keys,
- * so a small scanner of ours goes over the text first: it blanks the comments in place,
- * finds the syntax error if there is one, and leaves a flat tree of positions. Node 0 is
- * the root; the children of node i follow it, and `next` leads past each subtree.
+ * The parser is our own, because every message needs the place of its value or key, all
+ * repeated keys are to be found, and a number too big is one wrong value, not a broken
+ * file; jansson's parser gives none of that, and keeps the last of equal keys in silence.
  *
  * Lines and columns count from 1; a column is a character, not a byte.
  */
@@ -30,8 +30,8 @@ struct config_node {
 	uint32_t offset, len;          /* the value as written, inside text.bytes */
 	uint32_t next;                 /* index of the first node behind this subtree */
 	uint32_t first;                /* not 0: the same key stood at this node before */
-	bool replaced; /* the same key comes again: jansson has the later value alone */
-	bool too_big;  /* a number beyond 64 bits or a double; its value reads as 0 */
+	bool replaced;                 /* the same key comes again: the last one counts */
+	bool too_big; /* a number beyond 64 bits or a double; its value reads as 0 */
 };
 
 struct config_text {
