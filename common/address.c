@@ -4,7 +4,6 @@
 
 #include <idn2.h>
 #include <string.h>
-#include <strings.h>
 
 #define LABEL_MAX 63
 
@@ -42,7 +41,8 @@ static bool is_domain_byte(char c)
 
 static bool has_prefix_xn(const char *label, size_t len)
 {
-	return len >= 4 && strncasecmp(label, "xn--", 4) == 0;
+	return len >= 4 && lower(label[0]) == 'x' && lower(label[1]) == 'n' &&
+	       label[2] == '-' && label[3] == '-';
 }
 
 /* An ASCII domain without xn-- labels. Returns its length, 0: not such a domain. */
@@ -179,10 +179,10 @@ size_t domain_canonical(
 	buf[0] = '\0';
 	if (len && text[0] == '[')
 		n = literal_domain(text, len, buf);
-	else if (needs_idn(text, len))
-		n = idn_domain(text, len, buf);
 	else if (len)
 		n = plain_domain(text, text[len - 1] == '.' ? len - 1 : len, buf);
+	if (!n && needs_idn(text, len))
+		n = idn_domain(text, len, buf);
 	buf[n] = '\0';
 	return n;
 }
@@ -247,10 +247,12 @@ static size_t without_extension(const char *local, size_t len, const char *delim
 	    ((len >= 6 && memcmp(local, "owner-", 6) == 0) ||
 	     (len > 8 && memcmp(local + len - 8, "-request", 8) == 0)))
 		return len;
-	for (size_t i = 0; i < len; i++)
-		if (local[i] && strchr(delimiters, local[i]))
-			return i ? i : len;
-	return len;
+	size_t first = len;
+	for (; *delimiters; delimiters++) {
+		const char *found = memchr(local, *delimiters, first);
+		first = found ? (size_t)(found - local) : first;
+	}
+	return first ? first : len;
 }
 
 static bool lower_local(char *local, size_t len)

@@ -9,12 +9,16 @@
  * Mail addresses, domains and SASL user names in one canonical form, used on both sides
  * of every comparison: lists, limits, logs, store keys.
  *
- * Domain: lower case, no final dot, IDN as A-labels (libidn2, UTS #46), at most 253
- * bytes. Local part: unquoted (RFC 5321 quoted-string undone), ASCII lower case,
- * extension stripped at the first recipient_delimiter as Postfix's recipient_delimiter(5)
- * does it (not for postmaster, mailer-daemon, double-bounce; never to an empty local
- * part). The last @ splits. What cannot be brought to this form is ADDRESS_BAD: it
- * matches no grant, and the callers say so. Empty is the null sender.
+ * Domain: lower case, no final dot, IDN as A-labels (libidn2, UTS #46 non-transitional),
+ * at most 253 bytes of letters, digits, hyphens, underscores and dots, as Postfix takes
+ * it. Local part: unquoted (RFC 5321 quoted-string undone; quotes that do not pair are
+ * data, as Postfix hands them on), ASCII lower case, extension stripped at the first
+ * recipient_delimiter as Postfix's recipient_delimiter(5) does it (not for postmaster,
+ * mailer-daemon, double-bounce; never to an empty local part; with "-" not for owner-NAME
+ * and NAME-request). Letters outside ASCII keep their case and composition in a local
+ * part: no standard says which of them a mail system takes for equal. The last @ splits.
+ * What cannot be brought to this form is ADDRESS_BAD: it matches no grant, and the
+ * callers say so. Empty is the null sender.
  *
  * A caller owns the buffer; nothing is allocated on the way of an ASCII address.
  */

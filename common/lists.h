@@ -11,8 +11,8 @@
 
 /*
  * Access lists: hosts, addresses, SASL users. Built once, immutable afterwards, read by
- * all threads without a lock. Sized for a million entries each: at most 16 bytes a CIDR
- * range and 64 bytes a mail address with its text, no pointer per entry.
+ * all threads without a lock. Sized for a million entries each: 16 MiB of IPv4 ranges (28
+ * of IPv6), 64 MiB of mail addresses with their text, no pointer per entry.
  *
  * Building: list_new(), list_add() for every entry, list_seal(). The caller brings where
  * each entry stands; a match gives it back, so that a log line or `postern explain` can
