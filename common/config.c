@@ -2,6 +2,7 @@
 #include "common/config.h"
 
 #include "common/config_build.h"
+#include "common/geoip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,7 @@ static void snapshot_free(struct config_snapshot *snapshot)
 	free(config->hostname);
 	free(config->recipient_delimiter);
 	free(config->geoip_country);
+	geoip_free(config->geoip);
 	free(config->log.decisions);
 	config_strings_done(&snapshot->files);
 	free(snapshot);

@@ -21,6 +21,7 @@
  */
 
 struct dkim_key; /* common/dkim_key.h */
+struct geoip;    /* common/geoip.h */
 
 /* Limits in one configuration; bounds a plan and one store call. */
 #define LIMITS_MAX 64
@@ -200,6 +201,7 @@ struct config {
 	bool has_redis; /* never true yet: the loader refuses it */
 	uint32_t nodes;
 	char *geoip_country; /* absolute or "" */
+	struct geoip *geoip; /* loaded with CONFIG_LOAD_GEOIP, else NULL */
 	struct string_list dns_servers;
 	uint32_t dns_timeout_ms;
 
@@ -253,7 +255,8 @@ struct config {
 };
 
 enum config_flags {
-	CONFIG_LOAD_KEYS = 1 << 0, /* read and check the DKIM key files too */
+	CONFIG_LOAD_KEYS = 1 << 0,  /* read and check the DKIM key files too */
+	CONFIG_LOAD_GEOIP = 1 << 1, /* the database of countries too */
 };
 
 /* Every error of a load, formatted FILE:LINE:COLUMN: path: text; the first 100. */

@@ -270,6 +270,11 @@ void limit_done(struct limit *limit);
 /* `shadow`: check names, and limits/NAME. */
 void config_shadow_resolve(struct config_build *build);
 
+/* ---- config_geoip.c ---- */
+
+/* With CONFIG_LOAD_GEOIP the database of countries; a notice where a list lacks it. */
+void config_geoip_finish(struct config_build *build);
+
 /* ---- config_file.c ---- */
 
 /* Opens a regular file for reading, quickly whatever it is. -1: a sentence in @errbuf. */

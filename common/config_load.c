@@ -137,6 +137,7 @@ static void build_all(struct config_build *build, const char *path)
 	config_domains_resolve(build);
 	config_shadow_resolve(build);
 	config_keys_finish(build);
+	config_geoip_finish(build);
 	if (!build->no_memory)
 		config_lists_seal(build);
 }

@@ -134,7 +134,7 @@ const char *check_reason(const char *text)
 	return strlen(text) > REASON_MAX ? "at most 200 bytes" : NULL;
 }
 
-const char *check_country(const char *text)
+const char *check_country_code(const char *text)
 {
 	bool good = strlen(text) == 2;
 	for (const char *p = text; *p; p++)

@@ -30,7 +30,7 @@ bool text_is_clean(const char *text, size_t len);
 const char *check_hostname(const char *text);
 const char *check_delimiter(const char *text);
 const char *check_reason(const char *text);
-const char *check_country(const char *text);
+const char *check_country_code(const char *text);
 const char *check_limit_name(const char *text);
 const char *check_domain_entry(const char *text); /* of an address list: domains alone */
 const char *check_server(const char *text);       /* HOST:PORT */

@@ -186,6 +186,28 @@ bool ip_is_loopback(const struct ip *ip)
 	return false;
 }
 
+static bool is_private_v4(const uint8_t bytes[static 4])
+{
+	return bytes[0] == 127 || bytes[0] == 10 ||
+	       (bytes[0] == 172 && (bytes[1] & 0xf0) == 16) ||
+	       (bytes[0] == 192 && bytes[1] == 168) ||
+	       (bytes[0] == 169 && bytes[1] == 254);
+}
+
+bool ip_is_private(const struct ip *ip)
+{
+	switch (ip->family) {
+	case IP_NONE:
+		return false;
+	case IP_V4:
+		return is_private_v4(ip->bytes);
+	case IP_V6:
+		return ip_is_loopback(ip) || (ip->bytes[0] & 0xfe) == 0xfc ||
+		       (ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80);
+	}
+	return false;
+}
+
 bool ip_in_prefix(const struct ip *ip, const struct ip_prefix *prefix)
 {
 	if (ip->family == IP_NONE || ip->family != prefix->ip.family)

@@ -44,6 +44,11 @@ const char *ip_print(const struct ip *ip, char buf[static IP_TEXT_MAX]);
 const char *ip_prefix_print(const struct ip_prefix *prefix, char buf[static IP_TEXT_MAX]);
 
 bool ip_is_loopback(const struct ip *ip);
+/*
+ * True for addresses that lie in no country: loopback, RFC 1918, link-local, unique local
+ * (RFC 4193). Shared address space (RFC 6598) is a provider's and does not belong here.
+ */
+bool ip_is_private(const struct ip *ip);
 bool ip_in_prefix(const struct ip *ip, const struct ip_prefix *prefix);
 
 /* Zeroes all bits after @length. */

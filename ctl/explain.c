@@ -360,7 +360,7 @@ int cmd_explain(int argc, char **argv)
 		return EXIT_FAILURE;
 	int r = take_options(explain, argc, argv);
 	if (r == 0)
-		r = ctl_load_config(explain->file, 0, &config);
+		r = ctl_load_config(explain->file, CONFIG_LOAD_GEOIP, &config);
 	if (r == 0) {
 		gather(config, &explain->request, NULL, &explain->facts);
 		decide(config, &explain->facts, &explain->plan, &explain->trace);

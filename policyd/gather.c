@@ -2,6 +2,7 @@
 #include "policyd/gather.h"
 
 #include "common/cleanup.h"
+#include "common/geoip.h"
 
 #include <string.h>
 
@@ -48,6 +49,39 @@ static void set_client(const struct request *request, struct client *ret)
 	if (request->client_name.len > 0 && !slice_is(request->client_name, "unknown"))
 		domain_canonical(
 		    request->client_name.data, request->client_name.len, ret->name);
+}
+
+/* Asks the database only where a list of countries wants to know. */
+static void set_country(const struct config *config, struct facts *ret)
+{
+	const struct ip *ip = &ret->client.ip;
+
+	ret->country[0] = '\0';
+	ret->country_state = COUNTRY_NOT_ASKED;
+	if (config->block.countries.count == 0 && config->auth.countries.count == 0)
+		return;
+	if (ip->family == IP_NONE)
+		return;
+	if (ip_is_private(ip)) {
+		ret->country_state = COUNTRY_NONE;
+		return;
+	}
+	if (!config->geoip) {
+		ret->country_state = COUNTRY_NO_DATABASE;
+		return;
+	}
+	switch (geoip_look_up(config->geoip, ip, ret->country)) {
+	case GEOIP_FOUND:
+		ret->country_state = COUNTRY_KNOWN;
+		break;
+	case GEOIP_NOT_FOUND:
+		ret->country_state = COUNTRY_NOT_FOUND;
+		strcpy(ret->country, COUNTRY_UNKNOWN);
+		break;
+	case GEOIP_DAMAGED:
+		ret->country_state = COUNTRY_DAMAGED;
+		break;
+	}
 }
 
 /* A login without a realm gets the default one: one account, one name for limits. */
@@ -132,6 +166,7 @@ void gather(
 	ret->state = request->state;
 	ret->context = context_of(request->policy_context);
 	set_client(request, &ret->client);
+	set_country(config, ret);
 	ret->server_port = (uint16_t)number(request->server_port, UINT16_MAX, 0);
 	ret->authenticated =
 	    request->sasl_username.len > 0 || request->sasl_method.len > 0;

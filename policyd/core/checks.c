@@ -6,6 +6,7 @@
 static const char *const names[CHECK_COUNT + 1] = {
     [CHECK_HOST_BLOCK] = "host_block",
     [CHECK_SUBMISSION_HOSTS] = "submission_hosts",
+    [CHECK_COUNTRY] = "country",
     [CHECK_AUTH_PORT] = "auth_port",
     [CHECK_AUTH_TLS] = "auth_tls",
     [CHECK_AUTH_REQUIRED] = "auth_required",

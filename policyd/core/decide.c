@@ -20,6 +20,7 @@ static const struct row {
 } table[CHECK_COUNT] = {
     [CHECK_HOST_BLOCK] = {check_host_block, STAGE_CONNECT, false, true},
     [CHECK_SUBMISSION_HOSTS] = {check_submission_hosts, STAGE_CONNECT, false, false},
+    [CHECK_COUNTRY] = {check_country, STAGE_CONNECT, false, false},
     [CHECK_AUTH_PORT] = {check_auth_port, STAGE_MAIL, false, false},
     [CHECK_AUTH_TLS] = {check_auth_tls, STAGE_MAIL, false, false},
     [CHECK_AUTH_REQUIRED] = {check_auth_required, STAGE_MAIL, false, false},

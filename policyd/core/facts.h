@@ -17,6 +17,18 @@ enum request_context {
 	CONTEXT_UNKNOWN, /* acts as CONTEXT_ACCESS */
 };
 
+/* What is known of the country that the client's address lies in. */
+enum country_state {
+	COUNTRY_NOT_ASKED,   /* nothing configured needs it, or there is no address */
+	COUNTRY_NONE,        /* an address that lies in no country: private, loopback */
+	COUNTRY_KNOWN,       /* facts.country is its code */
+	COUNTRY_NOT_FOUND,   /* a public address that the database lacks; "ZZ" */
+	COUNTRY_NO_DATABASE, /* unavailable: there is none */
+	COUNTRY_DAMAGED,     /* unavailable: the database cannot be read there */
+};
+
+#define COUNTRY_UNKNOWN "ZZ" /* ISO 3166 leaves it to users */
+
 /*
  * What is known about one request, canonical. Absent: Postfix did not say. What a fact
  * that cannot be told means stands in failure.c alone.
@@ -25,6 +37,8 @@ struct facts {
 	enum protocol_state state;
 	enum request_context context;
 	struct client client; /* ip.family IP_NONE: absent */
+	enum country_state country_state;
+	char country[3];      /* "" unless known or not found */
 	uint16_t server_port; /* 0: absent */
 	bool authenticated;   /* sasl_username or sasl_method not empty */
 	bool encrypted;       /* encryption_protocol not empty */

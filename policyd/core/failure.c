@@ -22,6 +22,14 @@ static const struct failure_row {
     [FAILURE_ADDRESS] =
 	{451, "4.7.1", "An address or login name cannot be understood",
 	 "a sender, recipient or login name that cannot be parsed gets no grant"},
+    [FAILURE_COUNTRY] =
+	{451, "4.7.1", "The country of your address cannot be told now, try again later",
+	 "a list of countries is set and there is no database: set geoip.country, or "
+	 "empty auth.countries and block.countries"},
+    [FAILURE_COUNTRY_DATA] =
+	{451, "4.7.1", "The country of your address cannot be told now, try again later",
+	 "the database of geoip.country is damaged where this address stands: replace "
+	 "the file and reload"},
     [FAILURE_STORE] =
 	{451, "4.7.1", "Rate limits cannot be counted now, try again later",
 	 "the store of the limits does not answer"},

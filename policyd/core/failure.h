@@ -13,6 +13,8 @@ enum failure {
 	FAILURE_CLIENT_ADDRESS, /* Postfix sent no usable client_address */
 	FAILURE_SERVER_PORT,    /* no server_port: Postfix before 3.2 */
 	FAILURE_ADDRESS,        /* a sender, recipient or login that cannot be parsed */
+	FAILURE_COUNTRY,        /* a list of countries and no database */
+	FAILURE_COUNTRY_DATA,   /* the database of countries is damaged */
 	FAILURE_STORE,          /* limits cannot be counted */
 	FAILURE_MEMORY,
 };

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Replays a story (*.scn) on the real core: protocol, gather, decide, memory store,
- *settle, with a clock that the story sets. A line each:
+ * settle, with a clock that the story sets. A line each:
  *
- *	config            JSON up to a line with a single dot; again: a reload, counters
- *stay clock 2026-01-05T08:00:00Z +10m              time goes on (s, m, h, d) always k=v
- *...    attributes of every later ask; always without any forgets them ask STATE k=v ...
- *one policy request; a value with blanks stands in "..." want TEXT         the action
- *must begin with TEXT by CHECK [LIMIT]  who must have objected repeat N          the last
- *ask N times more, each a message of its own, same wants again             the last ask
- *as it was, same instance store down|up     the store stops answering
+ *	config           JSON up to a line with a single dot, as a file in the working
+ *	                 directory; again: a reload, counters stay
+ *	clock TIME       such as 2026-01-05T08:00:00Z
+ *	+10m             time goes on (s, m, h, d)
+ *	always k=v ...   attributes of every later ask; always without any forgets them
+ *	ask STATE k=v .. one policy request; a value with blanks stands in "..."
+ *	want TEXT        the action must begin with TEXT
+ *	by CHECK [LIMIT] who must have objected
+ *	repeat N         the last ask N times more, each a message of its own, same wants
+ *	again            the last ask as it was, same instance
+ *	store down|up    the store stops answering
  *
  * An ask without instance= is a message of its own. Says FILE:LINE of every difference.
  */
@@ -55,7 +59,7 @@ static void die(const struct story *story, const char *what)
 
 static void load_config(struct story *story)
 {
-	char name[] = "/tmp/scenario-XXXXXX.json", line[4096];
+	char name[] = "scenario-XXXXXX.json", line[4096];
 	int fd = mkstemps(name, 5);
 	FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
 
@@ -70,7 +74,7 @@ static void load_config(struct story *story)
 
 	struct config *config = NULL;
 	struct config_errors errors = {0};
-	int r = config_load(name, 0, &config, &errors);
+	int r = config_load(name, CONFIG_LOAD_GEOIP, &config, &errors);
 	for (size_t i = 0; i < errors.lines.count; i++)
 		fprintf(stderr, "%s\n", errors.lines.items[i]);
 	config_errors_done(&errors);

@@ -596,13 +596,6 @@ static void not_supported_yet(void **state)
 	     "from \"1ms\" to \"10s\"\n"
 	     "c.json:1:74: redis.db: the number -1, expected a whole number from 0 to "
 	     "65535\n"},
-	    {"countries",
-	     "{\"geoip\": {\"country\": \"x.mmdb\"}, \"auth\": {\"countries\": "
-	     "[\"DE\"]},\n"
-	     "\"block\": {\"countries\": [\"RU\"]}}",
-	     "c.json:1:23: geoip.country: looking at countries is not supported yet\n"
-	     "c.json:1:56: auth.countries: looking at countries is not supported yet\n"
-	     "c.json:2:24: block.countries: looking at countries is not supported yet\n"},
 	    {"logins",
 	     "{\"relay\": {\"login_grace\": \"10m\"}, \"policyd\": {\"login_socket\": "
 	     "\"unix:/run/x\"}}",

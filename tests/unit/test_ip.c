@@ -215,12 +215,60 @@ static void knows_loopback(void **state)
 	}
 }
 
+static const struct {
+	const char *text;
+	bool private;
+} private_rows[] = {
+    {"127.0.0.1", true},
+    {"127.255.255.255", true},
+    {"10.0.0.0", true},
+    {"10.255.255.255", true},
+    {"11.0.0.0", false},
+    {"9.255.255.255", false},
+    {"172.15.255.255", false},
+    {"172.16.0.0", true},
+    {"172.31.255.255", true},
+    {"172.32.0.0", false},
+    {"192.167.255.255", false},
+    {"192.168.0.1", true},
+    {"192.169.0.0", false},
+    {"169.254.1.1", true},
+    {"169.253.1.1", false},
+    {"100.64.0.1", false},
+    {"0.0.0.0", false},
+    {"8.8.8.8", false},
+    {"::ffff:10.1.2.3", true},
+    {"::ffff:8.8.8.8", false},
+    {"::1", true},
+    {"::2", false},
+    {"fbff::1", false},
+    {"fc00::1", true},
+    {"fdff::1", true},
+    {"fe00::1", false},
+    {"fe80::1", true},
+    {"febf::1", true},
+    {"fec0::1", false},
+    {"2001:db8::1", false},
+    {"no address", false},
+};
+
+static void knows_private(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(private_rows) / sizeof(private_rows[0]); i++) {
+		struct ip ip;
+		ip_parse(private_rows[i].text, strlen(private_rows[i].text), &ip);
+		if (ip_is_private(&ip) != private_rows[i].private)
+			fail_msg("%s", private_rows[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(parses_addresses), cmocka_unit_test(reads_only_its_bytes),
 	    cmocka_unit_test(parses_prefixes),  cmocka_unit_test(tells_inside),
-	    cmocka_unit_test(knows_loopback),
+	    cmocka_unit_test(knows_loopback),   cmocka_unit_test(knows_private),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,9 +26,9 @@ struct finding {
 typedef void check_function(
     const struct config *config, const struct facts *facts, struct finding *ret);
 
-check_function check_host_block, check_submission_hosts, check_auth_port, check_auth_tls,
-    check_auth_required, check_user_block, check_sender_block, check_sender_login,
-    check_forged_sender, check_recipient_block;
+check_function check_host_block, check_submission_hosts, check_country, check_auth_port,
+    check_auth_tls, check_auth_required, check_user_block, check_sender_block,
+    check_sender_login, check_forged_sender, check_recipient_block;
 
 /* Shorthands for the ends of a check. */
 void finding_none(struct finding *ret, const char *why);
