@@ -38,7 +38,7 @@ typedef void store_answer(void *context, const struct outcome *outcome);
  * Tokens are remembered for STORE_TOKEN_S; when more than @max_keys come in that time the
  * oldest go first, and a repetition of one of those is charged again. A remembered
  * outcome may have another count than the charges of a later request that repeats its
- * token (after a reload): results beyond its count are zero.
+ * token (after a reload).
  *
  * The keys of one request's charges differ.
  */

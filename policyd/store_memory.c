@@ -205,6 +205,7 @@ static struct counter_shard *question_shard(struct question *question, size_t i)
 static void question_lock(struct question *question)
 {
 	struct store *store = question->store;
+	question->shards = 0;
 	for (size_t i = 0; i < question->request->count; i++) {
 		const struct charge *charge = &question->request->charges[i];
 		question->hashes[i] =
@@ -255,11 +256,13 @@ static bool question_look(struct question *question, struct outcome *outcome)
 static bool question_make_counters(struct question *question)
 {
 	const struct store_request *request = question->request;
-	bool added[LIMITS_MAX] = {false};
+	bool added[LIMITS_MAX] UNINITIALIZED;
 	bool room = true;
-	for (size_t i = 0; i < request->count; i++)
+	for (size_t i = 0; i < request->count; i++) {
+		added[i] = false;
 		if (question->counters[i])
 			question->counters[i]->pinned = true;
+	}
 	for (size_t i = 0; i < request->count && room; i++) {
 		if (question->counters[i])
 			continue;
@@ -301,7 +304,9 @@ static void question_charge(struct question *question, struct outcome *outcome)
 static void store_answer_now(
     struct store *store, const struct store_request *request, struct outcome *outcome)
 {
-	struct question question = {.store = store, .request = request};
+	struct question question UNINITIALIZED;
+	question.store = store;
+	question.request = request;
 	question_lock(&question);
 	outcome->kind = OUTCOME_FITS;
 	if (question_look(&question, outcome)) {
@@ -399,7 +404,7 @@ void store_ask(
     void *context)
 {
 	assert(request->count <= LIMITS_MAX);
-	struct outcome outcome = {0};
+	struct outcome outcome UNINITIALIZED;
 	if (request->commit && request->token_len > 0)
 		store_answer_once(store, request, &outcome);
 	else
