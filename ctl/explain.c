@@ -22,6 +22,8 @@ DEFINE_CLEANUP(struct config, config_unref)
 
 struct explain {
 	const char *file;
+	const char *attributes; /* a captured request, or NULL */
+	char bytes[PROTOCOL_REQUEST_MAX + 1];
 	bool json;
 	struct request request;
 	struct facts facts;
@@ -34,7 +36,8 @@ static const char usage[] =
     "                       [--recipient R] [--state RCPT] [--tls] [--helo H] [--name "
     "N]\n"
     "                       [--recipients N] [--size BYTES] [--context TEXT]\n"
-    "                       [-c FILE] [--json]\n";
+    "                       [-c FILE] [--json]\n"
+    "       postern explain --attributes FILE [-c FILE] [--json]\n";
 
 static struct slice slice(const char *text)
 {
@@ -81,6 +84,7 @@ enum option_id {
 	OPTION_RECIPIENTS,
 	OPTION_SIZE,
 	OPTION_CONTEXT,
+	OPTION_ATTRIBUTES,
 	OPTION_JSON,
 };
 
@@ -97,6 +101,7 @@ static const struct option options[] = {
     {"recipients", required_argument, NULL, OPTION_RECIPIENTS},
     {"size", required_argument, NULL, OPTION_SIZE},
     {"context", required_argument, NULL, OPTION_CONTEXT},
+    {"attributes", required_argument, NULL, OPTION_ATTRIBUTES},
     {"json", no_argument, NULL, OPTION_JSON},
     {NULL, 0, NULL, 0},
 };
@@ -149,6 +154,9 @@ static const char *take_option(struct explain *explain, int id, const char *valu
 	case OPTION_CONTEXT:
 		request->policy_context = slice(value);
 		break;
+	case OPTION_ATTRIBUTES:
+		explain->attributes = value;
+		break;
 	case OPTION_JSON:
 		explain->json = true;
 		break;
@@ -159,6 +167,39 @@ static const char *take_option(struct explain *explain, int id, const char *valu
 		return "wrong use";
 	}
 	return NULL;
+}
+
+/*
+ * A request as it went over the socket: name=value lines, the first empty one ends it.
+ * What stands there is all there is: nothing is filled in.
+ */
+static int read_attributes(struct explain *explain)
+{
+	FILE *file = fopen(explain->attributes, "re");
+	struct protocol_scan scan = {0};
+	const char *error = "it has no attributes";
+	size_t used;
+
+	if (!file) {
+		fprintf(
+		    stderr, "postern explain: %s: %s\n", explain->attributes,
+		    strerror(errno));
+		return EXIT_NOT_FOUND;
+	}
+	size_t len = fread(explain->bytes, 1, sizeof(explain->bytes) - 3, file);
+	fclose(file);
+	/* A capture may end with its last attribute. */
+	memcpy(explain->bytes + len, "\n\n", 2);
+	if (len > 0 && explain->bytes[len - 1] == '\n')
+		len--;
+	if (protocol_parse(
+		explain->bytes, len + 2, &scan, &explain->request, &used, &error) ==
+	    PROTOCOL_REQUEST)
+		return 0;
+	fprintf(
+	    stderr, "postern explain: %s is no policy request: %s\n", explain->attributes,
+	    error);
+	return EXIT_USAGE;
 }
 
 static int take_options(struct explain *explain, int argc, char **argv)
@@ -181,6 +222,9 @@ static int take_options(struct explain *explain, int argc, char **argv)
 		return wrong_use("an argument too many");
 	struct ip ip;
 	struct slice client = explain->request.client_address;
+	if (explain->attributes)
+		return client.data ? wrong_use("--attributes goes without --client")
+				   : read_attributes(explain);
 	if (!client.data)
 		return wrong_use("--client is missing");
 	if (!ip_parse(client.data, client.len, &ip))
