@@ -262,14 +262,9 @@ int callbacks_open(int fd, struct generation_slot *generations)
 	return 0;
 }
 
-int callbacks_serve(void)
+void callbacks_serve(void)
 {
-	return smfi_main() == MI_SUCCESS ? 0 : -1;
-}
-
-void callbacks_stop(void)
-{
-	smfi_stop();
+	smfi_main();
 }
 
 unsigned long callbacks_sessions(void)

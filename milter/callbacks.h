@@ -15,11 +15,8 @@
  */
 int callbacks_open(int fd, struct generation_slot *slot);
 
-/* Serves until callbacks_stop(), which takes up to 5 s to act. -1: libmilter gave up. */
-int callbacks_serve(void);
-
-/* From any thread. Sessions under way are cut; Postfix answers 4xx for them. */
-void callbacks_stop(void);
+/* Serves for good: returns only when libmilter gave up. */
+void callbacks_serve(void);
 
 /* Sessions open now. */
 unsigned long callbacks_sessions(void);

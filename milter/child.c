@@ -6,6 +6,7 @@
 #include "common/service.h"
 #include "milter/callbacks.h"
 #include "milter/generation.h"
+#include "milter/session.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,8 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* libmilter looks every 5 s whether it should stop. */
+/* How long the messages under way may take to end; the parent waits for 15 s. */
 #define STOP_WAIT_MS 10000
+#define TICK_MS      20
 
 struct child {
 	const char *config_path;
@@ -108,8 +110,6 @@ static enum child_status prepare(struct child *child)
 
 static void publish(struct child *child)
 {
-	if (!child->prepared)
-		return;
 	struct generation *next = child->prepared;
 	child->prepared = NULL;
 	log_set_level(next->config->log.level);
@@ -124,7 +124,9 @@ static void obey(struct child *child, char command)
 		report(prepare(child));
 		return;
 	case CHILD_PUBLISH:
-		publish(child);
+		if (child->prepared)
+			publish(child);
+		report(CHILD_PUBLISHED);
 		return;
 	case CHILD_DROP:
 		child->prepared = generation_unref(child->prepared);
@@ -163,17 +165,26 @@ static void *serve(void *argument)
 	return NULL;
 }
 
+/*
+ * Not by smfi_stop(): it waits up to 5 s for a lock and then cuts what is open. Once the
+ * messages under way have their answer nothing is lost by leaving.
+ */
 static void stop(struct child *child)
 {
 	struct pollfd served = {.fd = child->served[0], .events = POLLIN};
-	callbacks_stop();
-	poll(&served, 1, STOP_WAIT_MS);
+	session_refuse_new();
+	for (int waited = 0; waited < STOP_WAIT_MS && !served.revents;
+	     waited += TICK_MS) {
+		bool idle = session_messages() == 0;
+		/* The last answer is written after its message is done: one tick more. */
+		poll(&served, 1, TICK_MS);
+		if (idle)
+			break;
+	}
 	log_stop();
-	/*
-	 * Threads of libmilter's pool are not joined by anybody. With no session open
-	 * they have nothing of ours; otherwise nothing may be torn down under them.
-	 */
-	if (callbacks_sessions() > 0 || !served.revents)
+	/* Threads of libmilter's pool are joined by nobody: with a session open, nothing
+	 * may be torn down under them. */
+	if (callbacks_sessions() > 0)
 		_exit(0);
 }
 

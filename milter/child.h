@@ -18,7 +18,7 @@
 /* A reload has two steps, so that all children change or none. */
 enum child_command {
 	CHILD_PREPARE = 'R', /* load the file; answered */
-	CHILD_PUBLISH = 'P', /* serve what was prepared */
+	CHILD_PUBLISH = 'P', /* serve what was prepared; answered */
 	CHILD_DROP = 'D',    /* forget it */
 };
 
@@ -26,6 +26,7 @@ enum child_status {
 	CHILD_READY = 'Y',
 	CHILD_PREPARED = 'K',
 	CHILD_BROKEN = 'B', /* every error is in the log */
+	CHILD_PUBLISHED = 'S',
 };
 
 /*

@@ -26,7 +26,7 @@
 #define BACK_OFF_MIN_MS 100
 #define BACK_OFF_MAX_MS 10000
 #define STEADY_MS       60000
-/* libmilter takes up to 5 s to stop, the child gives it 10. */
+/* A child gives the messages under way 10 s. */
 #define STOP_MAX_MS 15000
 
 /* Our descriptors lie above those that a child gets by number. */
@@ -44,6 +44,12 @@ struct child {
 	int64_t back_off_ms;
 };
 
+enum reload {
+	RELOAD_NONE,
+	RELOAD_PREPARING,  /* children read the file */
+	RELOAD_PUBLISHING, /* all of them could; they take it into use */
+};
+
 struct parent {
 	const char *config_path;
 	int signals;
@@ -55,7 +61,7 @@ struct parent {
 	size_t children_count;
 	bool announced;     /* READY went to systemd */
 	bool reload_wanted; /* HUP came */
-	bool reloading;
+	enum reload reload;
 	bool stopping;
 	int64_t kill_at_ms;
 	int exit_code;
@@ -268,7 +274,7 @@ static void announce(struct parent *parent)
 static void begin_reload(struct parent *parent)
 {
 	char state[96];
-	if (!parent->reload_wanted || parent->reloading || parent->stopping ||
+	if (!parent->reload_wanted || parent->reload != RELOAD_NONE || parent->stopping ||
 	    !all_ready(parent))
 		return;
 	struct timespec now;
@@ -278,7 +284,7 @@ static void begin_reload(struct parent *parent)
 	    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 	service_notify(state);
 	parent->reload_wanted = false;
-	parent->reloading = true;
+	parent->reload = RELOAD_PREPARING;
 	for (size_t i = 0; i < parent->children_count; i++) {
 		parent->children[i].asked = true;
 		parent->children[i].prepared = false;
@@ -286,35 +292,49 @@ static void begin_reload(struct parent *parent)
 	}
 }
 
-static void end_reload(struct parent *parent)
+static bool any_asked(const struct parent *parent)
 {
-	bool good = true;
-	if (!parent->reloading)
-		return;
 	for (size_t i = 0; i < parent->children_count; i++) {
 		if (parent->children[i].asked)
-			return;
+			return true;
 	}
+	return false;
+}
+
+/* All have answered PREPARE: PUBLISH or DROP. */
+static void settle_reload(struct parent *parent)
+{
+	bool good = true;
 	/* A child that was started meanwhile has read the new file by itself. */
 	for (size_t i = 0; i < parent->children_count; i++)
 		good =
 		    good && (parent->children[i].prepared || !parent->children[i].ready);
 	for (size_t i = 0; i < parent->children_count; i++) {
-		if (parent->children[i].prepared)
-			tell(&parent->children[i], good ? CHILD_PUBLISH : CHILD_DROP);
-		parent->children[i].prepared = false;
+		struct child *child = &parent->children[i];
+		if (!child->prepared)
+			continue;
+		child->prepared = false;
+		child->asked = good;
+		tell(child, good ? CHILD_PUBLISH : CHILD_DROP);
 	}
-	parent->reloading = false;
+	parent->reload = good ? RELOAD_PUBLISHING : RELOAD_NONE;
 	if (good)
-		log_info("configuration %s reloaded", parent->config_path);
-	else
-		log_error(
-		    "configuration %s not reloaded: the old one goes on",
-		    parent->config_path);
+		return;
+	log_error(
+	    "configuration %s not reloaded: the old one goes on", parent->config_path);
 	service_notify(
-	    good
-		? "READY=1\nSTATUS=serving"
-		: "READY=1\nSTATUS=serving the old configuration: the new one is broken");
+	    "READY=1\nSTATUS=serving the old configuration: the new one is broken");
+}
+
+static void continue_reload(struct parent *parent)
+{
+	if (parent->reload == RELOAD_PREPARING && !any_asked(parent))
+		settle_reload(parent);
+	if (parent->reload == RELOAD_PUBLISHING && !any_asked(parent)) {
+		parent->reload = RELOAD_NONE;
+		log_info("configuration %s reloaded", parent->config_path);
+		service_notify("READY=1\nSTATUS=serving");
+	}
 }
 
 static void hear(struct parent *parent, struct child *child)
@@ -333,6 +353,7 @@ static void hear(struct parent *parent, struct child *child)
 			child->asked = false;
 			break;
 		case CHILD_BROKEN:
+		case CHILD_PUBLISHED:
 			child->asked = false;
 			break;
 		}
@@ -341,6 +362,14 @@ static void hear(struct parent *parent, struct child *child)
 
 /* ---- the loop ---- */
 
+/* A child that waits to be started again need not wait for a mended file. */
+static void want_reload(struct parent *parent)
+{
+	parent->reload_wanted = true;
+	for (size_t i = 0; i < parent->children_count; i++)
+		parent->children[i].start_at_ms = 0;
+}
+
 static void take_signals(struct parent *parent)
 {
 	struct signalfd_siginfo info;
@@ -348,7 +377,7 @@ static void take_signals(struct parent *parent)
 		if (info.ssi_signo == SIGCHLD)
 			reap(parent);
 		else if (info.ssi_signo == SIGHUP)
-			parent->reload_wanted = true;
+			want_reload(parent);
 		else
 			stop_all(parent, 0);
 	}
@@ -401,7 +430,7 @@ static int serve(struct parent *parent)
 				close_fd(&parent->children[i].status);
 		}
 		take_signals(parent);
-		end_reload(parent);
+		continue_reload(parent);
 		begin_reload(parent);
 		kill_late(parent);
 	}

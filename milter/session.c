@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,9 @@ struct session {
 	char helo[WORD_MAX];
 };
 
+static atomic_ulong messages;
+static atomic_bool leaving;
+
 static void copy_word(char *to, size_t size, const char *from)
 {
 	to[0] = '\0';
@@ -74,6 +78,7 @@ static struct message *message_free(struct message *message)
 	headers_done(&message->headers);
 	generation_unref(message->generation);
 	free(message);
+	atomic_fetch_sub(&messages, 1);
 	return NULL;
 }
 
@@ -252,9 +257,12 @@ enum session_answer session_mail(
     struct session_reply *ret_reply)
 {
 	session_message_done(session);
+	if (atomic_load(&leaving))
+		return refuse_for_now(ret_reply, "shutting down");
 	struct message *message = calloc(1, sizeof(*message));
 	if (!message)
 		return refuse_for_now(ret_reply, "out of memory");
+	atomic_fetch_add(&messages, 1);
 	message->generation = generation_slot_get(session->slot);
 	session->message = message;
 	read_mail(message, mail);
@@ -546,4 +554,14 @@ enum session_answer session_edited(
 	    "the change of a header (%s)",
 	    message->queue_id, failed);
 	return refuse_for_now(ret_reply, "headers not changed");
+}
+
+void session_refuse_new(void)
+{
+	atomic_store(&leaving, true);
+}
+
+unsigned long session_messages(void)
+{
+	return atomic_load(&messages);
 }

@@ -76,3 +76,8 @@ enum session_answer session_edited(
 
 /* End of message, abort and close alike. */
 void session_message_done(struct session *session);
+
+/* From now on every new message of the process is refused with 451. */
+void session_refuse_new(void);
+/* Messages under way in the whole process. */
+unsigned long session_messages(void);
