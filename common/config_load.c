@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/config_build.h"
 
-#include "common/cleanup.h"
+#include "common/config_values.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -69,7 +69,7 @@ static void set_hostname(struct config_build *build)
 	char name[256] = "";
 	if (build->config->hostname)
 		return;
-	if (gethostname(name, sizeof(name) - 1) < 0 || !name[0])
+	if (gethostname(name, sizeof(name) - 1) < 0 || check_hostname(name))
 		strcpy(name, "localhost");
 	build->config->hostname = config_copy(build, name);
 }

@@ -213,6 +213,20 @@ static void keys_are_loaded(void **state)
 	    !strstr(lines, "none.pem"))
 		fail_msg("got %s", lines);
 	free(lines);
+	/* The key of RFC 8410, 10.3. */
+	write_file(
+	    "k.pem", "-----BEGIN PRIVATE KEY-----\n"
+		     "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n"
+		     "-----END PRIVATE KEY-----\n");
+	write_file(
+	    "c.json", "{\"milter\": {\"dkim\": {\"require_dns\": false, \"keys\": "
+		      "{\"a\": {\"selector\": \"s\", \"file\": \"k.pem\"}}}}}");
+	lines = errors_of("c.json", CONFIG_LOAD_KEYS);
+	assert_string_equal(
+	    lines,
+	    "c.json:1:58: milter.dkim.keys.a: an Ed25519 key is not supported yet, "
+	    "expected RSA\n");
+	free(lines);
 	write_file(
 	    "c.json", "{\"milter\": {\"user\": \"no-such-user\",\n\"dkim\": "
 		      "{\"require_dns\": false, "
