@@ -9,7 +9,6 @@
 #include "common/service.h"
 #include "ctl/ctl.h"
 #include "policyd/core/decide.h"
-#include "policyd/gather.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -406,7 +405,7 @@ int cmd_explain(int argc, char **argv)
 	if (r == 0)
 		r = ctl_load_config(explain->file, CONFIG_LOAD_GEOIP, &config);
 	if (r == 0) {
-		gather(config, &explain->request, NULL, &explain->facts);
+		facts_read(config, &explain->request, &explain->facts);
 		decide(config, &explain->facts, &explain->plan, &explain->trace);
 		if (explain->json)
 			print_json(config, explain);

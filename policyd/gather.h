@@ -7,11 +7,9 @@
 #include "policyd/instances.h"
 
 /*
- * From a request to facts: canonical names, numbers, and what this daemon remembers of
- * the message. Looks, charges nothing, never blocks.
+ * From a request to facts: what it says, and what this daemon remembers of the message.
+ * Looks, charges nothing, never blocks.
  */
-
-/* @instances may be NULL (`postern explain`): nothing is remembered then. */
 void gather(
     const struct config *config, const struct request *request,
     struct instances *instances, struct facts *ret);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/address.h"
+#include "common/config.h"
 #include "common/lists.h"
 #include "policyd/core/protocol.h"
 
@@ -56,3 +57,10 @@ struct facts {
 	struct address
 	    recipient; /* ADDRESS_ABSENT where the state has none, or several */
 };
+
+/*
+ * What a request says, in canonical form. Fills in all of *ret; `relayed` is false, since
+ * a request does not tell it.
+ */
+void facts_read(
+    const struct config *config, const struct request *request, struct facts *ret);
