@@ -512,8 +512,8 @@ behind(const uint32_t *a, const uint32_t *key, unsigned width)
 		 low_a = (uint64_t)a[2] << 32 | a[3];
 	uint64_t high = (uint64_t)key[0] << 32 | key[1],
 		 low = (uint64_t)key[2] << 32 | key[3];
-	return (size_t)(high_a > high) |
-	       ((size_t)(high_a == high) & (size_t)(low_a > low));
+	return (uint32_t)(high_a > high) |
+	       ((uint32_t)(high_a == high) & (uint32_t)(low_a > low));
 }
 
 /* Where the last of a node's networks stands that is not behind @key; the first is not.
