@@ -16,9 +16,22 @@
 
 #define NAME_MAX_LEN 71
 
+/* All recipients together; beyond it the oldest instances lose theirs. */
+#define RECIPIENTS_BYTES_ALL (16 * 1024 * 1024)
+
+/* The first room for recipients: one usual address. */
+#define RECIPIENTS_BYTES_FIRST 48
+
 struct name {
 	uint8_t len;
 	char text[NAME_MAX_LEN];
+};
+
+struct entry {
+	struct name name;
+	bool granted;
+	uint16_t recipients_len, recipients_size;
+	char *recipients; /* each ended by a NUL */
 };
 
 struct instances {
@@ -27,8 +40,9 @@ struct instances {
 	size_t max;
 	size_t next; /* where the ring is written next */
 	size_t mask; /* of the index: a power of two, at least twice @max */
-	struct name *ring;
+	struct entry *ring;
 	uint32_t *index; /* ring position + 1; 0 is free */
+	size_t recipients_bytes;
 };
 
 static void set_name(struct slice instance, struct name *ret)
@@ -65,7 +79,7 @@ static size_t find_slot(const struct instances *table, const struct name *name)
 	size_t slot = hash(name) & table->mask;
 
 	while (table->index[slot] != 0 &&
-	       !same(&table->ring[table->index[slot] - 1], name))
+	       !same(&table->ring[table->index[slot] - 1].name, name))
 		slot = (slot + 1) & table->mask;
 	return slot;
 }
@@ -82,7 +96,7 @@ static void remove_slot(struct instances *table, size_t slot)
 			if (table->index[slot] == 0)
 				return;
 			size_t home =
-			    hash(&table->ring[table->index[slot] - 1]) & table->mask;
+			    hash(&table->ring[table->index[slot] - 1].name) & table->mask;
 			bool stays = hole <= slot ? hole < home && home <= slot
 						  : hole < home || home <= slot;
 			if (!stays)
@@ -121,6 +135,8 @@ struct instances *instances_free(struct instances *table)
 {
 	if (!table)
 		return NULL;
+	for (size_t i = 0; i < table->max; i++)
+		free(table->ring[i].recipients);
 	pthread_mutex_destroy(&table->lock);
 	free(table->ring);
 	free(table->index);
@@ -128,39 +144,141 @@ struct instances *instances_free(struct instances *table)
 	return NULL;
 }
 
-void instances_set_granted(struct instances *table, struct slice instance)
+static void forget_recipients(struct instances *table, struct entry *entry)
+{
+	table->recipients_bytes -= entry->recipients_size;
+	free(entry->recipients);
+	entry->recipients = NULL;
+	entry->recipients_len = entry->recipients_size = 0;
+}
+
+/* Under the lock. NULL: not known. */
+static struct entry *find(struct instances *table, struct slice instance)
 {
 	struct name name;
 
+	set_name(instance, &name);
+	uint32_t position = table->index[find_slot(table, &name)];
+	return position ? &table->ring[position - 1] : NULL;
+}
+
+/* Under the lock: the entry of @instance, made if there is none. */
+static struct entry *find_or_make(struct instances *table, struct slice instance)
+{
+	struct name name;
+
+	set_name(instance, &name);
+	size_t slot = find_slot(table, &name);
+	if (table->index[slot] != 0)
+		return &table->ring[table->index[slot] - 1];
+	struct entry *place = &table->ring[table->next];
+	if (table->used == table->max) {
+		remove_slot(table, find_slot(table, &place->name));
+		slot = find_slot(table, &name);
+		forget_recipients(table, place);
+	} else {
+		table->used++;
+	}
+	place->name = name;
+	place->granted = false;
+	table->index[slot] = (uint32_t)table->next + 1;
+	table->next = (table->next + 1) % table->max;
+	return place;
+}
+
+void instances_set_granted(struct instances *table, struct slice instance)
+{
 	if (instance.len == 0)
 		return;
-	set_name(instance, &name);
 	pthread_mutex_lock(&table->lock);
-	size_t slot = find_slot(table, &name);
-	if (table->index[slot] == 0) {
-		struct name *place = &table->ring[table->next];
-		if (table->used == table->max) {
-			remove_slot(table, find_slot(table, place));
-			slot = find_slot(table, &name);
-		} else {
-			table->used++;
-		}
-		*place = name;
-		table->index[slot] = (uint32_t)table->next + 1;
-		table->next = (table->next + 1) % table->max;
-	}
+	find_or_make(table, instance)->granted = true;
 	pthread_mutex_unlock(&table->lock);
 }
 
 bool instances_was_granted(struct instances *table, struct slice instance)
 {
-	struct name name;
-
 	if (instance.len == 0 || table->used == 0)
 		return false;
-	set_name(instance, &name);
 	pthread_mutex_lock(&table->lock);
-	bool found = table->index[find_slot(table, &name)] != 0;
+	const struct entry *entry = find(table, instance);
+	bool granted = entry && entry->granted;
 	pthread_mutex_unlock(&table->lock);
-	return found;
+	return granted;
+}
+
+static bool has_recipient(const struct entry *entry, struct slice recipient)
+{
+	const char *at = entry->recipients, *end = at + entry->recipients_len;
+
+	while (at < end) {
+		size_t len = strlen(at);
+		if (len == recipient.len && memcmp(at, recipient.data, len) == 0)
+			return true;
+		at += len + 1;
+	}
+	return false;
+}
+
+/* Under the lock: room for @len more bytes. False: there is none. */
+static bool grow(struct instances *table, struct entry *entry, size_t len)
+{
+	size_t need = entry->recipients_len + len, size = RECIPIENTS_BYTES_FIRST;
+
+	if (need > INSTANCE_RECIPIENTS_BYTES)
+		return false;
+	if (need <= entry->recipients_size)
+		return true;
+	while (size < need)
+		size *= 2;
+	/* The oldest first; the ring is one round, so this ends. */
+	for (size_t i = 0;
+	     table->recipients_bytes + size > RECIPIENTS_BYTES_ALL && i < table->max;
+	     i++) {
+		struct entry *oldest = &table->ring[(table->next + i) % table->max];
+		if (oldest != entry)
+			forget_recipients(table, oldest);
+	}
+	char *recipients = realloc(entry->recipients, size);
+	if (!recipients)
+		return false;
+	table->recipients_bytes += size - entry->recipients_size;
+	entry->recipients = recipients;
+	entry->recipients_size = (uint16_t)size;
+	return true;
+}
+
+void instances_add_recipient(
+    struct instances *table, struct slice instance, struct slice recipient)
+{
+	if (instance.len == 0 || recipient.len == 0 ||
+	    memchr(recipient.data, '\0', recipient.len))
+		return;
+	pthread_mutex_lock(&table->lock);
+	struct entry *entry = find_or_make(table, instance);
+	if (!has_recipient(entry, recipient) && grow(table, entry, recipient.len + 1)) {
+		char *end = entry->recipients + entry->recipients_len;
+		memcpy(end, recipient.data, recipient.len);
+		end[recipient.len] = '\0';
+		entry->recipients_len += (uint16_t)(recipient.len + 1);
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
+size_t instances_recipients(
+    struct instances *table, struct slice instance,
+    char buf[static INSTANCE_RECIPIENTS_BYTES])
+{
+	size_t len = 0;
+
+	if (instance.len == 0)
+		return 0;
+	pthread_mutex_lock(&table->lock);
+	const struct entry *entry = find(table, instance);
+	if (entry) {
+		len = entry->recipients_len;
+		if (len > 0)
+			memcpy(buf, entry->recipients, len);
+	}
+	pthread_mutex_unlock(&table->lock);
+	return len;
 }

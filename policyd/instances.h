@@ -12,9 +12,14 @@
  * states over another connection, so one table serves all loops. Bounded: the oldest go
  * first. Thread-safe.
  *
- * Today it holds one thing, that Postern granted a recipient (relay.anyone_to knows it at
- * RCPT alone); a forgotten instance counts as not granted.
+ * That is, whether Postern granted a recipient (relay.anyone_to knows it at RCPT alone),
+ * and the recipients themselves, for the decision log. A forgotten instance counts as not
+ * granted and has none.
  */
+
+/* Bytes of recipients kept for one instance, their NULs included: more than the decision
+ * log shows of one message. */
+#define INSTANCE_RECIPIENTS_BYTES 3072
 
 struct instances;
 
@@ -23,3 +28,13 @@ struct instances *instances_free(struct instances *instances);
 
 void instances_set_granted(struct instances *instances, struct slice instance);
 bool instances_was_granted(struct instances *instances, struct slice instance);
+
+/* Keeps @recipient for @instance, once, if there is room for it. */
+void instances_add_recipient(
+    struct instances *instances, struct slice instance, struct slice recipient);
+
+/* Copies the recipients of @instance, in the order they came, each ended by a NUL.
+ * Returns the bytes, NULs included. */
+size_t instances_recipients(
+    struct instances *instances, struct slice instance,
+    char buf[static INSTANCE_RECIPIENTS_BYTES]);
