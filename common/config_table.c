@@ -626,8 +626,6 @@ const struct config_option config_options[] = {
      .type = OPTION_ENDPOINT,
      .fallback = "\"127.0.0.1:8725\"",
      .flags = OPTION_EMPTY_OK,
-     .state = OPTION_NOT_WRITTEN,
-     .note = "no status page is served yet",
      .offset = AT(policyd.status),
      .help = "Address of status page and metrics; \"\" is off."},
 
@@ -675,8 +673,6 @@ const struct config_option config_options[] = {
      .type = OPTION_ENDPOINT,
      .fallback = "\"127.0.0.1:8726\"",
      .flags = OPTION_EMPTY_OK,
-     .state = OPTION_NOT_WRITTEN,
-     .note = "no status page is served yet",
      .offset = AT(milter.status),
      .help = "Address of status page and metrics; \"\" is off."},
     {.path = "milter.dkim", .type = OPTION_SECTION, .help = "Signatures."},
@@ -794,8 +790,6 @@ const struct config_option config_options[] = {
      .type = OPTION_PATH,
      .fallback = "\"/var/log/postern/decisions.jsonl\"",
      .flags = OPTION_EMPTY_OK,
-     .state = OPTION_NOT_WRITTEN,
-     .note = "no decision log is written yet",
      .offset = AT(log.decisions),
      .help = "One JSON line per message and refusal; \"\" is off."},
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/log.h"
 
+#include "common/metrics.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -58,6 +60,7 @@ static struct {
 
 static atomic_int threshold = LOG_LEVEL_INFO;
 static atomic_ulong dropped;
+static uint32_t dropped_metric; /* once started */
 
 static const char *const level_names[] = {
     [LOG_LEVEL_ERROR] = "error",
@@ -131,6 +134,12 @@ static bool write_all(const char *data, size_t len)
 	return true;
 }
 
+static void count_dropped(void)
+{
+	atomic_fetch_add(&dropped, 1);
+	metrics_add(dropped_metric, 1);
+}
+
 /* @text is one line without its newline. */
 static void print_line(enum log_level level, const char *text, size_t len)
 {
@@ -150,7 +159,7 @@ static void print_line(enum log_level level, const char *text, size_t len)
 			  level_word(level), (int)len, text);
 	assert(n > 0 && (size_t)n < sizeof(line));
 	if (!write_all(line, (size_t)n))
-		atomic_fetch_add(&dropped, 1);
+		count_dropped();
 }
 
 static void ring_put(const void *data, size_t len)
@@ -256,6 +265,7 @@ int log_start(const char *ident, bool to_syslog, enum log_level level)
 {
 	assert(!state.started);
 	log_set_level(level);
+	dropped_metric = metrics_series(METRIC_LOG_DROPPED, NULL, NULL);
 	state.ident = ident;
 	state.to_syslog = to_syslog;
 	state.to_journal = !to_syslog && stderr_is_journal();
@@ -346,7 +356,7 @@ void log_line(enum log_level level, const char *format, ...)
 	struct header header = {.len = (uint32_t)len, .level = level};
 	if (queue) {
 		if (RING_BYTES - state.used < sizeof(header) + len) {
-			atomic_fetch_add(&dropped, 1);
+			count_dropped();
 		} else {
 			ring_put(&header, sizeof(header));
 			ring_put(text, len);

@@ -3,11 +3,11 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/printable.h"
 #include "policyd/core/decide.h"
-#include "policyd/decision_line.h"
-#include "policyd/event_id.h"
 #include "policyd/gather.h"
+#include "policyd/observer.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -25,6 +25,7 @@ struct question {
 	struct facts facts;
 	struct plan plan;
 	struct verdict verdict;
+	uint64_t began_ns, store_began_ns, store_ns;
 	char token[640];
 	answer_done *done;
 	void *context;
@@ -33,10 +34,13 @@ struct question {
 struct answerer {
 	struct store *store;
 	struct instances *instances;
+	struct observer *observer;
 	struct question *free; /* one is enough for a store that answers at once */
 };
 
-int answerer_new(struct store *store, struct instances *instances, struct answerer **ret)
+int answerer_new(
+    struct store *store, struct instances *instances, struct decision_log *decisions,
+    struct answerer **ret)
 {
 	struct answerer *answerer = calloc(1, sizeof(*answerer));
 
@@ -44,6 +48,11 @@ int answerer_new(struct store *store, struct instances *instances, struct answer
 		return -ENOMEM;
 	answerer->store = store;
 	answerer->instances = instances;
+	int r = observer_new(instances, decisions, &answerer->observer);
+	if (r < 0) {
+		free(answerer);
+		return r;
+	}
 	*ret = answerer;
 	return 0;
 }
@@ -57,6 +66,7 @@ struct answerer *answerer_free(struct answerer *answerer)
 		answerer->free = question->next;
 		free(question);
 	}
+	observer_free(answerer->observer);
 	free(answerer);
 	return NULL;
 }
@@ -80,27 +90,21 @@ static struct question *take_question(struct answerer *answerer)
 	return question;
 }
 
-static void log_decision(
-    struct question *q, const struct verdict *verdict, const char *event, bool shadow)
-{
-	char line[DECISION_LINE_MAX] UNINITIALIZED;
-
-	decision_line(&q->request, verdict, event, shadow, line);
-	log_info("%s", line);
-}
-
 /* Gives the answer and puts the question back. */
 static void finish(struct question *q)
 {
-	char event[EVENT_ID_MAX] = "", bytes[VERDICT_WIRE_MAX] UNINITIALIZED;
+	char event[EVENT_ID_MAX], bytes[VERDICT_WIRE_MAX] UNINITIALIZED;
 	struct answerer *answerer = q->answerer;
+	const struct observed observed = {
+	    .config = q->config,
+	    .request = &q->request,
+	    .plan = &q->plan,
+	    .verdict = &q->verdict,
+	    .began_ns = q->began_ns,
+	    .store_ns = q->store_ns,
+	};
 
-	if (verdict_is_notable(&q->verdict) || q->plan.shadows_count > 0)
-		event_id(wall_clock_ms(), event);
-	for (size_t i = 0; i < q->plan.shadows_count; i++)
-		log_decision(q, &q->plan.shadows[i], event, true);
-	if (verdict_is_notable(&q->verdict))
-		log_decision(q, &q->verdict, event, false);
+	observe(answerer->observer, &observed, event);
 	if (q->verdict.action == ACTION_OK &&
 	    !address_list_empty(q->config->relay.anyone_to))
 		instances_set_granted(answerer->instances, q->request.instance);
@@ -116,6 +120,7 @@ static void store_answered(void *context, const struct outcome *outcome)
 {
 	struct question *q = context;
 
+	q->store_ns = metrics_clock_ns() - q->store_began_ns;
 	settle(q->config, &q->plan, outcome, &q->verdict);
 	finish(q);
 }
@@ -171,6 +176,8 @@ void answer(
 	q->request = *request;
 	q->done = done;
 	q->context = context;
+	q->began_ns = metrics_clock_ns();
+	q->store_ns = 0;
 	gather(config, request, answerer->instances, &q->facts);
 	warn_of_context(&q->facts, request->policy_context);
 	decide(config, &q->facts, &q->plan, NULL);
@@ -187,5 +194,6 @@ void answer(
 	    .count = q->plan.charges_count,
 	    .now_ms = wall_clock_ms(),
 	};
+	q->store_began_ns = metrics_clock_ns();
 	store_ask(answerer->store, &ask, store_answered, q);
 }

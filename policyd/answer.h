@@ -4,6 +4,7 @@
 #include "common/config.h"
 #include "policyd/core/protocol.h"
 #include "policyd/core/verdict.h"
+#include "policyd/decision_log.h"
 #include "policyd/instances.h"
 #include "policyd/store.h"
 
@@ -11,12 +12,16 @@
 
 /*
  * One policy request from its parse to the bytes of its answer: gather, decide, ask the
- * store, settle, log. One answerer per serving thread; store and instances are shared.
+ * store, settle, log and count. One answerer per serving thread; store and instances are
+ * shared.
  */
 
 struct answerer;
 
-int answerer_new(struct store *store, struct instances *instances, struct answerer **ret);
+/* @decisions may be NULL: no decision log. */
+int answerer_new(
+    struct store *store, struct instances *instances, struct decision_log *decisions,
+    struct answerer **ret);
 struct answerer *answerer_free(struct answerer *answerer);
 
 /*

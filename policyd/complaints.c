@@ -2,6 +2,7 @@
 #include "policyd/complaints.h"
 
 #include "common/log.h"
+#include "common/metrics.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,17 +18,19 @@
 
 static const struct {
 	unsigned a_minute; /* logged in full */
+	bool is_protocol;  /* METRIC_POLICY_PROTOCOL_ERRORS counts it */
 	const char *name;  /* in the line that counts the others */
 } kinds[COMPLAINTS] = {
-    [COMPLAINT_PROTOCOL] = {10, "connections closed for protocol errors"},
-    [COMPLAINT_SLOW] = {10, "connections closed for requests that did not end"},
-    [COMPLAINT_UNREAD] = {10, "connections closed for answers that nobody read"},
-    [COMPLAINT_MEMORY] = {1, "connections closed for lack of memory"},
-    [COMPLAINT_FULL] = {1, "connections closed for policyd.max_connections"},
-    [COMPLAINT_DESCRIPTORS] = {1, "pauses in accepting connections"},
+    [COMPLAINT_PROTOCOL] = {10, true, "connections closed for protocol errors"},
+    [COMPLAINT_SLOW] = {10, true, "connections closed for requests that did not end"},
+    [COMPLAINT_UNREAD] = {10, true, "connections closed for answers that nobody read"},
+    [COMPLAINT_MEMORY] = {1, false, "connections closed for lack of memory"},
+    [COMPLAINT_FULL] = {1, false, "connections closed for policyd.max_connections"},
+    [COMPLAINT_DESCRIPTORS] = {1, false, "pauses in accepting connections"},
 };
 
 struct complaints {
+	uint32_t protocol_errors; /* the metric */
 	pthread_mutex_t lock;
 	struct {
 		int64_t begin_s; /* of the minute counted in */
@@ -41,6 +44,8 @@ int complaints_new(struct complaints **ret)
 	if (!complaints)
 		return -ENOMEM;
 	pthread_mutex_init(&complaints->lock, NULL);
+	complaints->protocol_errors =
+	    metrics_series(METRIC_POLICY_PROTOCOL_ERRORS, NULL, NULL);
 	*ret = complaints;
 	return 0;
 }
@@ -97,6 +102,8 @@ static void log_silent(enum complaint kind, unsigned long silent)
 void complain(struct complaints *complaints, enum complaint kind, const char *format, ...)
 {
 	unsigned long silent;
+	if (kinds[kind].is_protocol)
+		metrics_add(complaints->protocol_errors, 1);
 	bool loud = complaints_count(complaints, kind, clock_s(), &silent);
 	log_silent(kind, silent);
 	if (!loud)

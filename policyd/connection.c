@@ -2,6 +2,7 @@
 #include "policyd/connection.h"
 
 #include "common/cleanup.h"
+#include "common/metrics.h"
 #include "policyd/core/verdict.h"
 
 #include <assert.h>
@@ -65,6 +66,7 @@ struct connection_pool {
 	request_handler *handler;
 	void *context;
 	size_t count;
+	uint32_t connections; /* the metric */
 	bool draining;
 	/* Ordered by since_ms. Started and blocked ones share a bound and a list. */
 	struct connection_list idle, busy, awaiting;
@@ -174,6 +176,7 @@ static void connection_close(struct connection *connection)
 	free(connection->out);
 	free(connection);
 	pool->count--;
+	metrics_add(pool->connections, (uint64_t)-1);
 }
 
 /* Behind what is unread already: an answer that was awaited may find some. */
@@ -575,6 +578,7 @@ int connection_pool_new(
 	pool->handler = handler;
 	pool->context = context;
 	pool->timer_ms = INT64_MAX;
+	pool->connections = metrics_series(METRIC_POLICY_CONNECTIONS, NULL, NULL);
 	pool->timer = event_new(base, -1, 0, on_timer, pool);
 	pool->in = malloc(IN_BYTES);
 	if (!pool->timer || !pool->in)
@@ -613,6 +617,7 @@ int connection_open(struct connection_pool *pool, int fd, const char *listener)
 	}
 	connection->reading = true;
 	pool->count++;
+	metrics_add(pool->connections, 1);
 	TAILQ_INSERT_TAIL(&pool->idle, connection, order);
 	connection_enter(connection, CONNECTION_IDLE, clock_ms());
 	return 0;

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/decision_record.h"
 
+#include "common/cleanup.h"
 #include "common/printable.h"
 
 #include <assert.h>
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -27,18 +26,6 @@ struct line {
 	char *buf;
 	size_t len, size;
 };
-
-__attribute__((format(printf, 2, 3))) static void append(
-    struct line *line, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	int n = vsnprintf(line->buf + line->len, line->size - line->len, format, args);
-	va_end(args);
-	assert(n >= 0 && (size_t)n < line->size - line->len);
-	line->len += (size_t)n;
-}
 
 /* Bytes of the unit that printable text begins with: an escape, or one character. */
 static size_t unit_len(const char *text)
@@ -66,39 +53,70 @@ static size_t fitting(const char *text, size_t len, size_t room)
 	return at;
 }
 
-/* As a JSON string of at most @max bytes. */
-static void append_string(struct line *line, const char *text, size_t len, size_t max)
+/* The usual value: nothing to escape and nothing to cut. */
+static bool is_plain(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+		if (c < 0x20 || c >= 0x7f || c == '\\' || c == '"')
+			return false;
+	}
+	return true;
+}
+
+static void append_bytes(struct line *line, const char *bytes, size_t len)
+{
+	assert(len < line->size - line->len);
+	memcpy(line->buf + line->len, bytes, len);
+	line->len += len;
+}
+
+static void append_escaped(struct line *line, const char *text, size_t len, size_t max)
 {
 	/* A little more than fits, so that printable() itself never makes the cut. */
-	char shown[ADDRESS_BYTES + 8];
-
-	assert(max <= ADDRESS_BYTES && max <= line->size - line->len);
+	char shown[ADDRESS_BYTES + 8] UNINITIALIZED;
 	size_t shown_len = printable(shown, max + 8, text, len);
 	size_t fits = fitting(shown, shown_len, max - 2);
 	bool cut = fits < shown_len;
+
 	if (cut)
 		fits = fitting(shown, shown_len, max - 2 - strlen("..."));
-	char *out = line->buf + line->len;
-	*out++ = '"';
 	for (size_t i = 0; i < fits; i++) {
 		if (shown[i] == '\\' || shown[i] == '"')
-			*out++ = '\\';
-		*out++ = shown[i];
+			append_bytes(line, "\\", 1);
+		append_bytes(line, &shown[i], 1);
 	}
 	if (cut)
-		out = (char *)mempcpy(out, "...", 3);
-	*out++ = '"';
-	line->len = (size_t)(out - line->buf);
+		append_bytes(line, "...", 3);
+}
+
+/* As a JSON string of at most @max bytes. */
+static void append_string(struct line *line, const char *text, size_t len, size_t max)
+{
+	assert(max <= ADDRESS_BYTES);
+	append_bytes(line, "\"", 1);
+	if (len <= max - 2 && is_plain(text, len))
+		append_bytes(line, text, len);
+	else
+		append_escaped(line, text, len, max);
+	append_bytes(line, "\"", 1);
+}
+
+static void append_name(struct line *line, const char *name)
+{
+	append_bytes(line, ",\"", 2);
+	append_bytes(line, name, strlen(name));
+	append_bytes(line, "\":", 2);
 }
 
 static void append_slice(
     struct line *line, const char *name, struct slice slice, size_t max)
 {
-	append(line, ",\"%s\":", name);
+	append_name(line, name);
 	if (slice.data)
 		append_string(line, slice.data, slice.len, max);
 	else
-		append(line, "null");
+		append_bytes(line, "null", 4);
 }
 
 static void append_text(struct line *line, const char *name, const char *text, size_t max)
@@ -118,26 +136,29 @@ static void append_number(struct line *line, const char *name, struct slice slic
 		slice.data++;
 		slice.len--;
 	}
-	append(
-	    line, ",\"%s\":%.*s", name, good ? (int)slice.len : 4,
-	    good ? slice.data : "null");
+	append_name(line, name);
+	append_bytes(line, good ? slice.data : "null", good ? slice.len : 4);
 }
 
 static void append_time(struct line *line, int64_t time_ms)
 {
 	time_t time_s = (time_t)(time_ms / 1000);
 	struct tm tm;
-	char text[64];
+	char text[128];
 
 	gmtime_r(&time_s, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	append(line, "{\"time\":\"%s.%03dZ\"", text, (int)(time_ms % 1000));
+	int len = snprintf(
+	    text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+	    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+	    tm.tm_sec, (int)(time_ms % 1000));
+	append_bytes(line, "{\"time\":\"", 9);
+	append_bytes(line, text, (size_t)len);
 }
 
 static void append_head(struct line *line, const struct decision_record *record)
 {
 	const struct request *request = record->request;
-	char action[VERDICT_WIRE_MAX];
+	char action[VERDICT_WIRE_MAX] UNINITIALIZED;
 
 	append_time(line, record->time_ms);
 	append_text(line, "node", record->node, NAME_BYTES);
@@ -175,7 +196,7 @@ static void append_tail(struct line *line, const struct decision_record *record)
 	append_slice(line, "context", request->policy_context, WORD_BYTES);
 	append_text(line, "reason", record->verdict->reason, TEXT_BYTES);
 	append_number(line, "recipient_count", request->recipient_count);
-	append(line, "}\n");
+	append_bytes(line, "}\n", 2);
 }
 
 /* Appends one recipient if it fits before @end. */
@@ -187,7 +208,7 @@ static bool append_recipient(
 	if (end - line->len < ADDRESS_BYTES + 2)
 		return false;
 	if (!first)
-		append(line, ",");
+		append_bytes(line, ",", 1);
 	append_string(line, text, len, ADDRESS_BYTES);
 	assert(line->len > before && line->len < end);
 	return true;
@@ -199,7 +220,7 @@ static void append_recipients(
 {
 	struct slice one = record->request->recipient;
 
-	append(line, ",\"recipients\":[");
+	append_bytes(line, ",\"recipients\":[", 15);
 	if (one.len > 0) {
 		append_recipient(line, one.data, one.len, end, true);
 	} else {
@@ -211,13 +232,13 @@ static void append_recipients(
 			at += len + 1;
 		}
 	}
-	append(line, "]");
+	append_bytes(line, "]", 1);
 }
 
 size_t decision_record(
     const struct decision_record *record, char buf[static DECISION_RECORD_MAX])
 {
-	char tail_buf[1200];
+	char tail_buf[1200] UNINITIALIZED;
 	struct line tail = {tail_buf, 0, sizeof(tail_buf)};
 	struct line line = {buf, 0, DECISION_RECORD_MAX};
 

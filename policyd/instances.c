@@ -43,6 +43,7 @@ struct instances {
 	struct entry *ring;
 	uint32_t *index; /* ring position + 1; 0 is free */
 	size_t recipients_bytes;
+	size_t shed; /* ring position after the last one whose recipients went */
 };
 
 static void set_name(struct slice instance, struct name *ret)
@@ -230,11 +231,13 @@ static bool grow(struct instances *table, struct entry *entry, size_t len)
 		return true;
 	while (size < need)
 		size *= 2;
-	/* The oldest first; the ring is one round, so this ends. */
+	/* In the order of the ring, from where the last shedding ended: the oldest first,
+	 * and no entry is looked at twice for nothing. */
 	for (size_t i = 0;
 	     table->recipients_bytes + size > RECIPIENTS_BYTES_ALL && i < table->max;
 	     i++) {
-		struct entry *oldest = &table->ring[(table->next + i) % table->max];
+		struct entry *oldest = &table->ring[table->shed];
+		table->shed = (table->shed + 1) % table->max;
 		if (oldest != entry)
 			forget_recipients(table, oldest);
 	}

@@ -9,12 +9,15 @@
 #include "common/cleanup.h"
 #include "common/config.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/service.h"
 #include "policyd/complaints.h"
+#include "policyd/decision_log.h"
 #include "policyd/instances.h"
 #include "policyd/listeners.h"
 #include "policyd/reload.h"
 #include "policyd/server.h"
+#include "policyd/status.h"
 #include "policyd/store.h"
 #include "policyd/workers.h"
 
@@ -52,7 +55,9 @@ struct daemon {
 	struct reload *reload;
 	struct store *store;
 	struct instances *instances;
+	struct decision_log *decisions;
 	struct workers *workers;
+	struct status *status;
 	size_t connections_max;
 };
 
@@ -185,6 +190,8 @@ static void on_published(void *context, const struct config *config)
 {
 	struct daemon *daemon = context;
 	workers_refresh(daemon->workers);
+	if (decision_log_reopen(daemon->decisions, config->log.decisions) < 0)
+		log_error("decision log: no memory to open it anew; the old one goes on");
 	warn_of_descriptors(daemon->connections_max, config);
 }
 
@@ -195,6 +202,10 @@ static int prepare(struct daemon *daemon, const struct config *config)
 	int is_root;
 	if (listeners_open(config, &daemon->listeners, why, sizeof(why)) < 0) {
 		log_error("%s", why);
+		return -1;
+	}
+	if (status_open(config, &daemon->status) < 0) {
+		log_error("no memory for the status page");
 		return -1;
 	}
 	size_t limit = service_raise_descriptors();
@@ -217,7 +228,12 @@ static int start(
     struct daemon *daemon, const struct options *options, struct config *config)
 {
 	unsigned workers = config->policyd.workers;
-	int r = reload_new(options->config, config, &daemon->reload);
+	int r = decision_log_new(config->log.decisions, &daemon->decisions);
+	if (r < 0) {
+		config_unref(config);
+		return r;
+	}
+	r = reload_new(options->config, config, &daemon->reload);
 	if (r == 0)
 		r = complaints_new(&daemon->complaints);
 	if (r == 0)
@@ -231,20 +247,26 @@ static int start(
 	    .store = daemon->store,
 	    .instances = daemon->instances,
 	    .complaints = daemon->complaints,
+	    .decisions = daemon->decisions,
 	};
 	r = workers_new(workers, &shared, &daemon->workers);
 	if (r < 0)
 		return r;
+	metrics_set(metrics_series(METRIC_STORE_UP, "memory", NULL), 1);
+	metrics_set(metrics_series(METRIC_BUILD_INFO, POSTERN_VERSION, NULL), 1);
+	status_start(daemon->status);
 	return reload_start(daemon->reload, on_published, daemon);
 }
 
 static void daemon_done(struct daemon *daemon)
 {
+	status_free(daemon->status);
 	listeners_close(&daemon->listeners);
 	/* First the loader, which tells the workers of what it publishes. */
 	if (daemon->reload)
 		reload_stop(daemon->reload);
 	workers_free(daemon->workers);
+	decision_log_free(daemon->decisions);
 	instances_free(daemon->instances);
 	store_free(daemon->store);
 	reload_free(daemon->reload);
@@ -276,6 +298,7 @@ static int run(const struct options *options)
 		    .reload = daemon.reload,
 		    .workers = daemon.workers,
 		    .complaints = daemon.complaints,
+		    .status = daemon.status,
 		    .connections_max = daemon.connections_max,
 		};
 		r = server_run(&parts);

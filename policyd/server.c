@@ -183,6 +183,7 @@ static void on_enough(evutil_socket_t fd, short what, void *context)
 static void drain(struct server *server)
 {
 	server->draining = true;
+	status_leaving(server->parts->status);
 	doors_set(server, false);
 	struct listeners *listeners = server->parts->listeners;
 	listeners_unlink(listeners);

@@ -4,6 +4,7 @@
 #include "policyd/complaints.h"
 #include "policyd/listeners.h"
 #include "policyd/reload.h"
+#include "policyd/status.h"
 #include "policyd/workers.h"
 
 /*
@@ -17,6 +18,7 @@ struct server_parts {
 	struct reload *reload;
 	struct workers *workers;
 	struct complaints *complaints;
+	struct status *status; /* may be NULL */
 	/* Connections that the descriptor limit leaves room for. */
 	size_t connections_max;
 };

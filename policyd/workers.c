@@ -198,7 +198,8 @@ static int worker_init(struct worker *worker)
 	if (r < 0)
 		return r;
 	r = answerer_new(
-	    workers->shared.store, workers->shared.instances, &worker->answerer);
+	    workers->shared.store, workers->shared.instances, workers->shared.decisions,
+	    &worker->answerer);
 	if (r < 0)
 		return r;
 	worker->wake = event_new(

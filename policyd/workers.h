@@ -2,6 +2,7 @@
 #pragma once
 
 #include "policyd/complaints.h"
+#include "policyd/decision_log.h"
 #include "policyd/instances.h"
 #include "policyd/reload.h"
 #include "policyd/store.h"
@@ -22,6 +23,7 @@ struct workers_shared {
 	struct store *store;
 	struct instances *instances;
 	struct complaints *complaints;
+	struct decision_log *decisions;
 };
 
 /* @count 0: one per core. Returns with the threads running. */
