@@ -15,12 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* How much nicer than the serving threads: a scrape never takes their turn. */
-#define NICE 10
 
 /* After a failed accept: the listener would be readable all the time. */
 #define ACCEPT_PAUSE_MS 100
@@ -347,8 +343,12 @@ static void client_open(struct status_http *http, int fd)
 	    event_add(client->readable, NULL) < 0 ||
 	    event_add(client->deadline, &deadline) < 0)
 		client_close(client);
+	else
+		on_readable(fd, EV_READ, client); /* mostly it has been sent already */
 }
 
+/* One at a time: each has as many turns of the loop to send its request as there are
+ * connections, before a new one costs it its place. */
 static void on_accept(evutil_socket_t fd, short what, void *context)
 {
 	(void)what;
@@ -385,9 +385,6 @@ static void on_stop(evutil_socket_t fd, short what, void *context)
 static void *serve(void *context)
 {
 	struct status_http *http = context;
-
-	/* Linux keeps this for each thread; without permission it is not needed. */
-	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	event_base_dispatch(http->base);
 	return NULL;
 }

@@ -8,8 +8,8 @@
  * for a load balancer. GET and HEAD, one request a connection, no TLS, no login: it shows
  * counts and the state of the daemon, never an address, user or sender.
  *
- * It has a thread and an event loop of its own, which yields to the serving threads, and
- * shares nothing with them that locks. Bounded, whatever clients do: so many connections
+ * It has a thread and an event loop of its own, and shares nothing with the serving
+ * threads that locks. Bounded, whatever clients do: so many connections
  * (the one that has waited longest goes for a new one), so many bytes of a request, so
  * many seconds from accept to close.
  *

@@ -148,14 +148,15 @@ static void output_well(struct output *out)
 	out->lost = 0;
 }
 
-/* Half a line, @len bytes of it, was written: takes it back, if it is still the end. */
-static void output_take_back(struct output *out, size_t len)
+/* Half a line, @len bytes of it, was written: takes it back, if it is still the end of a
+ * file. False: it stays. */
+static bool output_take_back(const struct output *out, size_t len)
 {
 	off_t end = lseek(out->fd, 0, SEEK_CUR);
 	struct stat st;
 
-	out->torn = end < (off_t)len || fstat(out->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
-		    st.st_size != end || ftruncate(out->fd, end - (off_t)len) < 0;
+	return end >= (off_t)len && fstat(out->fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	       st.st_size == end && ftruncate(out->fd, end - (off_t)len) == 0;
 }
 
 static size_t count_lines(const char *data, size_t len)
@@ -176,36 +177,31 @@ static size_t whole_lines(const char *data, size_t len)
 	return last ? (size_t)(last - data) + 1 : 0;
 }
 
-/* Writes whole lines. Returns how many bytes are safely there, all lines; *ret_error. */
+/* Writes lines. Returns how many bytes of them are there as whole lines; *ret_error. */
 static size_t write_lines(
     struct output *out, const char *data, size_t len, int *ret_error)
 {
-	size_t at = 0;
+	size_t at = 0, begin = 0; /* @begin: of the line that @at is in */
 
 	*ret_error = 0;
-	while (at < len) {
+	while (at < len && *ret_error == 0) {
 		ssize_t n = write(out->fd, data + at, len - at);
-		if (n < 0 && errno == EINTR)
-			continue;
 		if (n < 0) {
-			*ret_error = errno;
-			break;
+			*ret_error = errno == EINTR ? 0 : errno;
+			continue;
 		}
-		/* Cut short: the next write says why. Half a line goes first. */
-		size_t whole = whole_lines(data + at, (size_t)n);
-		if ((size_t)n > whole)
-			output_take_back(out, (size_t)n - whole);
-		at += whole;
-		if (out->torn) {
-			*ret_error = ENOSPC;
-			break;
-		}
-		if (whole == 0 && (size_t)n < len - at) {
-			*ret_error = ENOSPC;
-			break;
+		size_t before = at;
+		at += (size_t)n;
+		begin += whole_lines(data + begin, at - begin);
+		/* Cut short in a line: the next write says why, or goes on. */
+		if (at > begin && output_take_back(out, at - begin)) {
+			at = begin;
+			if (at <= before)
+				*ret_error = ENOSPC; /* it would be cut again */
 		}
 	}
-	return at;
+	out->torn = at > begin;
+	return begin;
 }
 
 static void output_write(struct output *out, const struct buffer *buffer)

@@ -78,6 +78,7 @@ static void count_load(bool good)
 
 static void refuse(const char *path, const char *why, const char *remedy)
 {
+	count_load(false);
 	log_error(
 	    "reload of %s failed, the old configuration stays in force: %s%s", path, why,
 	    remedy);

@@ -183,7 +183,6 @@ static void on_enough(evutil_socket_t fd, short what, void *context)
 static void drain(struct server *server)
 {
 	server->draining = true;
-	status_leaving(server->parts->status);
 	doors_set(server, false);
 	struct listeners *listeners = server->parts->listeners;
 	listeners_unlink(listeners);
@@ -206,6 +205,7 @@ static void on_end_signal(struct server *server, int number)
 		event_base_loopbreak(server->base);
 		return;
 	}
+	status_leaving(server->parts->status);
 	log_info(
 	    "%s: finishing what is under way (%zu connections), then leaving", name,
 	    workers_connections(server->parts->workers));

@@ -283,7 +283,7 @@ static void many_recipients(void **state)
 	json_t *list = json_object_get(root, "recipients");
 	assert_in_range(json_array_size(list), 80, 146);
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		char expected[32];
+		char expected[48];
 		snprintf(expected, sizeof(expected), "user%04zu@example.org", i);
 		assert_string_equal(json_string_value(json_array_get(list, i)), expected);
 	}
