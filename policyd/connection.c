@@ -93,7 +93,7 @@ static int64_t clock_ms(void)
 static const char *peer_name(
     const struct connection *connection, char buf[static PEER_BYTES])
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t len = sizeof(address);
 	struct ucred peer;
 	char host[64], port[8];

@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +59,8 @@ struct daemon {
 	struct decision_log *decisions;
 	struct workers *workers;
 	struct status *status;
-	size_t connections_max;
+	size_t room; /* for connections, by the descriptor limit */
+	atomic_size_t connections_max;
 };
 
 static void usage(FILE *to)
@@ -175,15 +177,17 @@ static int check_config(const struct options *options)
 	return EXIT_SUCCESS;
 }
 
-/* How many connections the descriptor limit has room for; a warning if too few. */
-static void warn_of_descriptors(size_t connections_max, const struct config *config)
+/* policyd.max_connections, or fewer with a warning. */
+static void set_connections_max(struct daemon *daemon, const struct config *config)
 {
-	if (config->policyd.max_connections > connections_max)
+	size_t wanted = config->policyd.max_connections;
+	atomic_store(
+	    &daemon->connections_max, wanted < daemon->room ? wanted : daemon->room);
+	if (wanted > daemon->room)
 		log_warning(
-		    "policyd.max_connections is %u, but the descriptor limit has room "
-		    "for %zu; raise it (LimitNOFILE=, ulimit -n) to %u",
-		    config->policyd.max_connections, connections_max,
-		    config->policyd.max_connections + DESCRIPTORS_BESIDE);
+		    "policyd.max_connections is %zu, but the descriptor limit has room "
+		    "for %zu; raise it (LimitNOFILE=, ulimit -n) to %zu",
+		    wanted, daemon->room, wanted + DESCRIPTORS_BESIDE);
 }
 
 static void on_published(void *context, const struct config *config)
@@ -192,7 +196,7 @@ static void on_published(void *context, const struct config *config)
 	workers_refresh(daemon->workers);
 	if (decision_log_reopen(daemon->decisions, config->log.decisions) < 0)
 		log_error("decision log: no memory to open it anew; the old one goes on");
-	warn_of_descriptors(daemon->connections_max, config);
+	set_connections_max(daemon, config);
 }
 
 /* What may fail for reasons outside: sockets, privileges, limits. */
@@ -209,8 +213,7 @@ static int prepare(struct daemon *daemon, const struct config *config)
 		return -1;
 	}
 	size_t limit = service_raise_descriptors();
-	daemon->connections_max =
-	    limit > DESCRIPTORS_BESIDE + 1 ? limit - DESCRIPTORS_BESIDE : 1;
+	daemon->room = limit > DESCRIPTORS_BESIDE ? limit - DESCRIPTORS_BESIDE : 1;
 	if (service_drop_privileges(config->policyd.user, &is_root, why, sizeof(why)) <
 	    0) {
 		log_error("policyd.user: %s", why);
@@ -219,7 +222,7 @@ static int prepare(struct daemon *daemon, const struct config *config)
 	if (is_root)
 		log_warning("running as root: name an account in policyd.user, which "
 			    "the daemon becomes once its sockets are open");
-	warn_of_descriptors(daemon->connections_max, config);
+	set_connections_max(daemon, config);
 	return 0;
 }
 
@@ -261,11 +264,12 @@ static int start(
 static void daemon_done(struct daemon *daemon)
 {
 	status_free(daemon->status);
-	listeners_close(&daemon->listeners);
-	/* First the loader, which tells the workers of what it publishes. */
+	/* First the loader, which tells the workers of what it publishes; the listeners
+	 * after the workers, whose connections name them. */
 	if (daemon->reload)
 		reload_stop(daemon->reload);
 	workers_free(daemon->workers);
+	listeners_close(&daemon->listeners);
 	decision_log_free(daemon->decisions);
 	instances_free(daemon->instances);
 	store_free(daemon->store);
@@ -299,7 +303,7 @@ static int run(const struct options *options)
 		    .workers = daemon.workers,
 		    .complaints = daemon.complaints,
 		    .status = daemon.status,
-		    .connections_max = daemon.connections_max,
+		    .connections_max = &daemon.connections_max,
 		};
 		r = server_run(&parts);
 	}

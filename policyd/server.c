@@ -35,7 +35,6 @@ struct door {
 
 struct server {
 	const struct server_parts *parts;
-	struct config_view view;
 	struct event_base *base;
 	struct door *doors;
 	bool paused, draining;
@@ -92,14 +91,6 @@ static void pause_accepting(struct server *server, int error)
 	event_add(server->resume, &(struct timeval){.tv_usec = PAUSE_MS * 1000});
 }
 
-static size_t connections_max(struct server *server)
-{
-	const struct config *config = reload_view(server->parts->reload, &server->view);
-	size_t max = config->policyd.max_connections;
-	return max < server->parts->connections_max ? max
-						    : server->parts->connections_max;
-}
-
 static void admit(struct server *server, int fd, const char *listener, size_t max)
 {
 	if (workers_connections(server->parts->workers) < max) {
@@ -118,7 +109,7 @@ static void admit(struct server *server, int fd, const char *listener, size_t ma
 /* Returns how many were accepted. */
 static int accept_some(struct server *server, const struct listener *listener)
 {
-	size_t max = connections_max(server);
+	size_t max = atomic_load(server->parts->connections_max);
 	int accepted = 0;
 	while (accepted < ACCEPT_AT_ONCE) {
 		int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -157,8 +148,6 @@ static void on_report(evutil_socket_t fd, short what, void *context)
 	(void)fd, (void)what;
 	struct server *server = context;
 	complaints_report(server->parts->complaints);
-	/* Lets go of an outdated configuration when nobody connects. */
-	reload_view(server->parts->reload, &server->view);
 }
 
 static void on_done(evutil_socket_t fd, short what, void *context)
@@ -280,7 +269,6 @@ static void server_done(struct server *server)
 		event_base_free(server->base);
 	if (server->signal_fd >= 0)
 		close(server->signal_fd);
-	reload_view_done(server->parts->reload, &server->view);
 }
 
 int server_run(const struct server_parts *parts)

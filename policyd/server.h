@@ -7,6 +7,8 @@
 #include "policyd/status.h"
 #include "policyd/workers.h"
 
+#include <stdatomic.h>
+
 /*
  * The main thread: accepts connections and gives them to the workers, takes the signals
  * (SIGHUP reloads, SIGTERM and SIGINT finish what is under way and leave, a second one
@@ -18,9 +20,8 @@ struct server_parts {
 	struct reload *reload;
 	struct workers *workers;
 	struct complaints *complaints;
-	struct status *status; /* may be NULL */
-	/* Connections that the descriptor limit leaves room for. */
-	size_t connections_max;
+	struct status *status;                /* may be NULL */
+	const atomic_size_t *connections_max; /* in force; a reload may change it */
 };
 
 /* Blocks the signals that server_run() takes, for this and all later threads; ignores

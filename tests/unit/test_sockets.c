@@ -38,7 +38,7 @@ static const struct {
      "a name"},
     {"localhost:0025", true, ENDPOINT_INET, "localhost", "25", "", "zeros before a port"},
     {"localhost:65535", true, ENDPOINT_INET, "localhost", "65535", "", "the last port"},
-    {LONGEST, true, ENDPOINT_UNIX, "", "", LONGEST + 5, "a path of 103 bytes"},
+    {LONGEST, true, ENDPOINT_UNIX, "", "", &LONGEST[5], "a path of 103 bytes"},
     {LONGEST "a", false, 0, NULL, NULL, NULL, "a path of 104 bytes: no room for .new"},
     {"unix:run/policy", false, 0, NULL, NULL, NULL, "a relative path"},
     {"unix:", false, 0, NULL, NULL, NULL, "no path"},
