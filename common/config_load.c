@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/cleanup.h"
 #include "common/config_build.h"
 
 #include "common/config_values.h"
@@ -108,6 +109,16 @@ static void walk_files(struct config_build *build)
 	}
 }
 
+/*
+ * Sealing needs the places of lists and no value: without the JSON trees a reload's peak
+ * stays at twice the steady state, with a hundred thousand domains too.
+ */
+static void forget_values(struct config_build *build)
+{
+	for (size_t i = 0; i < build->files_count; i++)
+		json_decref(TAKE(build->files[i]->text.root));
+}
+
 static void build_all(struct config_build *build, const char *path)
 {
 	struct config_file here = {.name = path};
@@ -138,6 +149,7 @@ static void build_all(struct config_build *build, const char *path)
 	config_shadow_resolve(build);
 	config_keys_finish(build);
 	config_geoip_finish(build);
+	forget_values(build);
 	if (!build->no_memory)
 		config_lists_seal(build);
 }

@@ -14,7 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
+
+/* The lowest: requests wait for nobody, a reload may. */
+#define LOADER_NICE 19
 
 /* An outdated reference on its way to the loader. */
 struct retired {
@@ -159,6 +164,11 @@ static void free_retired(struct retired *retired)
 static void *loader(void *context)
 {
 	struct reload *reload = context;
+	/* Linux nices a thread of its own: a long load gives way to the serving ones. */
+	if (setpriority(PRIO_PROCESS, (id_t)gettid(), LOADER_NICE) < 0)
+		log_debug(
+		    "the loader keeps the serving threads' priority: %s",
+		    strerror(errno));
 	pthread_mutex_lock(&reload->lock);
 	for (;;) {
 		while (!reload->wanted && !reload->retired && !reload->stopping)
