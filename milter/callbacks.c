@@ -2,6 +2,7 @@
 #include "milter/callbacks.h"
 
 #include "common/log.h"
+#include "milter/counts.h"
 #include "milter/session.h"
 
 #include <libmilter/mfapi.h>
@@ -69,6 +70,7 @@ static sfsistat answer(
 	case SESSION_REFUSE:
 		break;
 	}
+	counts_message(reply->code[0] == '4' ? COUNTED_DEFERRED : COUNTED_REFUSED);
 	/* If it is not taken, the plain answer below still is. */
 	if (smfi_setreply(
 		ctx, unconst(reply->code), unconst(reply->dsn), unconst(reply->text)) !=
@@ -81,6 +83,7 @@ static sfsistat answer(
 
 static sfsistat out_of_memory(void)
 {
+	counts_message(COUNTED_DEFERRED);
 	log_error("a message is refused with 451, the client keeps it: out of memory");
 	return SMFIS_TEMPFAIL;
 }

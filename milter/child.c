@@ -3,18 +3,23 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/service.h"
+#include "common/status.h"
 #include "milter/callbacks.h"
+#include "milter/counts.h"
 #include "milter/generation.h"
 #include "milter/session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How long the messages under way may take to end; the parent waits for 15 s. */
@@ -25,6 +30,7 @@ struct child {
 	const char *config_path;
 	bool first;
 	struct generation_slot *slot;
+	struct status *status;       /* NULL: no page */
 	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
 	int served[2];               /* its write end closes when libmilter returned */
 };
@@ -90,8 +96,10 @@ static enum child_status prepare(struct child *child)
 	    "it changes nothing, the old one goes on; mend it and reload again";
 	child->prepared = generation_unref(child->prepared);
 	struct generation *next = load(child, consequence);
-	if (!next)
+	if (!next) {
+		status_count_load(false);
 		return CHILD_BROKEN;
+	}
 	struct generation *now = generation_slot_get(child->slot);
 	const char *key = config_needs_restart(now->config, next->config, "milter");
 	generation_unref(now);
@@ -102,6 +110,7 @@ static enum child_status prepare(struct child *child)
 			    "restart; the old one goes on",
 			    child->config_path, key);
 		generation_unref(next);
+		status_count_load(false);
 		return CHILD_BROKEN;
 	}
 	child->prepared = next;
@@ -115,6 +124,7 @@ static void publish(struct child *child)
 	log_set_level(next->config->log.level);
 	log_notices(child, next->config);
 	generation_slot_set(child->slot, next);
+	status_count_load(true);
 }
 
 static void obey(struct child *child, char command)
@@ -172,6 +182,7 @@ static void *serve(void *argument)
 static void stop(struct child *child)
 {
 	struct pollfd served = {.fd = child->served[0], .events = POLLIN};
+	status_leaving(child->status);
 	session_refuse_new();
 	for (int waited = 0; waited < STOP_WAIT_MS && !served.revents;
 	     waited += TICK_MS) {
@@ -181,11 +192,26 @@ static void stop(struct child *child)
 		if (idle)
 			break;
 	}
+	child->status = status_free(child->status);
 	log_stop();
 	/* Threads of libmilter's pool are joined by nobody: with a session open, nothing
 	 * may be torn down under them. */
 	if (callbacks_sessions() > 0)
 		_exit(0);
+}
+
+/* The page of all children: each serves the socket, whichever accepts answers. */
+static void serve_status(struct child *child)
+{
+	struct stat st;
+	if (fstat(CHILD_PAGE, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	int r = status_new(CHILD_PAGE, "postern-milter", &child->status);
+	if (r < 0)
+		log_error(
+		    "milter.status: %s; there is no status page, mail is served all the "
+		    "same",
+		    strerror(-r));
 }
 
 /* Opens and starts the thread; 0 or -1 after a line in the log. */
@@ -215,9 +241,16 @@ int child_main(const char *config_path, int first)
 	child.config_path = config_path;
 	child.first = first;
 	ignore_signals();
+	/* No page, no arena. Without it this child's counts are on no page, and nothing
+	 * else is amiss. */
+	int counted =
+	    fcntl(CHILD_METRICS, F_GETFD) < 0 ? 0 : metrics_arena_use(CHILD_METRICS);
 	/* A log that does not start writes at once, which is good enough. */
 	log_start("postern-milter", false, LOG_LEVEL_INFO);
 	service_raise_descriptors();
+	if (counted < 0)
+		log_error("milter.status: no shared counters: %s", strerror(-counted));
+	counts_init();
 
 	struct generation *generation = load(&child, "not started");
 	if (!generation) {
@@ -236,6 +269,8 @@ int child_main(const char *config_path, int first)
 		log_stop();
 		return 1;
 	}
+	status_count_load(true);
+	serve_status(&child);
 	report(CHILD_READY);
 	if (control(&child) < 0) {
 		log_error("libmilter stopped by itself; the parent starts anew");

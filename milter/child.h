@@ -14,6 +14,8 @@
 #define CHILD_SOCKET  3
 #define CHILD_COMMAND 4 /* read; its end means: stop */
 #define CHILD_STATUS  5 /* write */
+#define CHILD_METRICS 6 /* all children count into one arena */
+#define CHILD_PAGE    7 /* the listening socket of milter.status; may be missing */
 
 /* A reload has two steps, so that all children change or none. */
 enum child_command {

@@ -3,8 +3,10 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/service.h"
 #include "common/sockets.h"
+#include "common/status.h"
 #include "milter/child.h"
 
 #include <errno.h>
@@ -57,6 +59,9 @@ struct parent {
 	size_t sockets_count;
 	struct endpoint *endpoints; /* that we opened */
 	size_t endpoints_count;
+	struct endpoint page_endpoint;
+	int page;    /* the listening socket of milter.status; -1: none */
+	int metrics; /* the arena of all children; -1: none */
 	struct child *children;
 	size_t children_count;
 	bool announced;     /* READY went to systemd */
@@ -120,6 +125,11 @@ static int spawn(
 	posix_spawn_file_actions_adddup2(&actions, child->socket, CHILD_SOCKET);
 	posix_spawn_file_actions_adddup2(&actions, command, CHILD_COMMAND);
 	posix_spawn_file_actions_adddup2(&actions, status, CHILD_STATUS);
+	if (parent->metrics >= 0)
+		posix_spawn_file_actions_adddup2(
+		    &actions, parent->metrics, CHILD_METRICS);
+	if (parent->page >= 0)
+		posix_spawn_file_actions_adddup2(&actions, parent->page, CHILD_PAGE);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
@@ -555,6 +565,29 @@ static int make_children(struct parent *parent, const struct config *config)
 	return 0;
 }
 
+/* Mail does not depend on it. */
+static void open_page(struct parent *parent, const struct config *config)
+{
+	char err[512];
+	if (config->milter.status[0] == '\0')
+		return;
+	parent->metrics = metrics_arena_new();
+	if (parent->metrics < 0)
+		snprintf(err, sizeof(err), "no counters: %s", strerror(-parent->metrics));
+	else
+		parent->metrics = lift(parent->metrics);
+	if (parent->metrics >= 0)
+		parent->page = status_listen(
+		    config->milter.status, &parent->page_endpoint, err, sizeof(err));
+	if (parent->page >= 0)
+		parent->page = lift(parent->page);
+	else
+		log_error(
+		    "milter.status: %s; there is no status page, mail is served all the "
+		    "same",
+		    err);
+}
+
 /* 0, or the exit code after a line in the log. */
 static int prepare(struct parent *parent)
 {
@@ -565,6 +598,7 @@ static int prepare(struct parent *parent)
 		return EXIT_CONFIG;
 	log_set_level(config->log.level);
 	service_raise_descriptors();
+	open_page(parent, config);
 	if (open_sockets(parent, config) < 0 || make_children(parent, config) < 0) {
 		code = 1;
 	} else if (
@@ -583,7 +617,8 @@ static int prepare(struct parent *parent)
 
 int parent_main(const char *config_path)
 {
-	struct parent parent = {.config_path = config_path, .signals = -1};
+	struct parent parent = {
+	    .config_path = config_path, .signals = -1, .page = -1, .metrics = -1};
 	parent.signals = open_signals();
 	if (parent.signals < 0) {
 		log_error("not started: no signals: %s", strerror(errno));
@@ -597,6 +632,10 @@ int parent_main(const char *config_path)
 		endpoint_unlink(&parent.endpoints[i]);
 	for (size_t i = 0; i < parent.sockets_count; i++)
 		close_fd(&parent.sockets[i]);
+	if (parent.page >= 0)
+		endpoint_unlink(&parent.page_endpoint);
+	close_fd(&parent.page);
+	close_fd(&parent.metrics);
 	free(parent.sockets);
 	free(parent.endpoints);
 	free(parent.children);

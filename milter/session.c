@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/printable.h"
 #include "milter/author.h"
+#include "milter/counts.h"
 #include "milter/permit.h"
 #include "milter/release.h"
 
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define WORD_MAX     256 /* a host name, a HELO */
 #define QUEUE_ID_MAX 64
@@ -46,6 +48,7 @@ struct message {
 	char hostname[WORD_MAX], client_addr[WORD_MAX], client_name[WORD_MAX];
 	char login[ADDRESS_TEXT_MAX];
 	char queue_id[QUEUE_ID_MAX];
+	size_t received_masked; /* fields of the message, this hop's included */
 
 	enum fault fault;
 	char fault_text[SIGN_ERROR_TEXT_MAX];
@@ -281,6 +284,7 @@ enum session_answer session_mail(
 	}
 	if (!message->sign && !message->mask) {
 		session_message_done(session);
+		counts_message(COUNTED_UNTOUCHED);
 		return SESSION_ACCEPT;
 	}
 	if (message->mask)
@@ -482,6 +486,17 @@ static int make_plan(struct session *session, const char *signature, struct plan
 	return plan_make(&input, ret);
 }
 
+/* Fields that are changed or deleted; this hop's own is inserted and deleted. */
+static size_t count_received(const struct plan *plan)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->edits[i].kind != EDIT_INSERT &&
+		    strcasecmp(plan->edits[i].name, "Received") == 0)
+			count++;
+	return count;
+}
+
 static void string_freep(char **string)
 {
 	free(*string);
@@ -514,6 +529,7 @@ enum session_answer session_end_of_message(
 		    message->queue_id);
 		return refuse_for_now(ret_reply, "out of memory");
 	}
+	message->received_masked = count_received(ret);
 	return SESSION_CONTINUE;
 }
 
@@ -541,11 +557,24 @@ static void log_message(const struct message *message)
 		log_debug("queue_id=%s%s", message->queue_id, masked);
 }
 
+static void count_message(const struct message *message)
+{
+	counts_masked(message->received_masked);
+	if (message->signature) {
+		counts_message(COUNTED_SIGNED);
+		counts_signature();
+	} else {
+		counts_message(
+		    message->unsigned_why[0] ? COUNTED_UNSIGNED : COUNTED_MASKED);
+	}
+}
+
 enum session_answer session_edited(
     struct session *session, const char *failed, struct session_reply *ret_reply)
 {
 	struct message *message = session->message;
 	if (!failed) {
+		count_message(message);
 		log_message(message);
 		return SESSION_CONTINUE;
 	}

@@ -98,6 +98,7 @@ static void finish(struct question *q)
 	const struct observed observed = {
 	    .config = q->config,
 	    .request = &q->request,
+	    .facts = &q->facts,
 	    .plan = &q->plan,
 	    .verdict = &q->verdict,
 	    .began_ns = q->began_ns,

@@ -11,13 +11,13 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/service.h"
+#include "common/status.h"
 #include "policyd/complaints.h"
 #include "policyd/decision_log.h"
 #include "policyd/instances.h"
 #include "policyd/listeners.h"
 #include "policyd/reload.h"
 #include "policyd/server.h"
-#include "policyd/status.h"
 #include "policyd/store.h"
 #include "policyd/workers.h"
 
@@ -58,6 +58,8 @@ struct daemon {
 	struct instances *instances;
 	struct decision_log *decisions;
 	struct workers *workers;
+	struct endpoint status_endpoint;
+	int status_fd; /* -1: no status page */
 	struct status *status;
 	size_t room; /* for connections, by the descriptor limit */
 	atomic_size_t connections_max;
@@ -199,6 +201,25 @@ static void on_published(void *context, const struct config *config)
 	set_connections_max(daemon, config);
 }
 
+static void say_no_status(const char *why)
+{
+	log_error(
+	    "policyd.status: %s; there is no status page, policy requests are served all "
+	    "the same",
+	    why);
+}
+
+static void open_status(struct daemon *daemon, const struct config *config)
+{
+	char why[512];
+	if (config->policyd.status[0] == '\0')
+		return;
+	daemon->status_fd = status_listen(
+	    config->policyd.status, &daemon->status_endpoint, why, sizeof(why));
+	if (daemon->status_fd < 0)
+		say_no_status(why);
+}
+
 /* What may fail for reasons outside: sockets, privileges, limits. */
 static int prepare(struct daemon *daemon, const struct config *config)
 {
@@ -208,10 +229,7 @@ static int prepare(struct daemon *daemon, const struct config *config)
 		log_error("%s", why);
 		return -1;
 	}
-	if (status_open(config, &daemon->status) < 0) {
-		log_error("no memory for the status page");
-		return -1;
-	}
+	open_status(daemon, config);
 	size_t limit = service_raise_descriptors();
 	daemon->room = limit > DESCRIPTORS_BESIDE ? limit - DESCRIPTORS_BESIDE : 1;
 	if (service_drop_privileges(config->policyd.user, &is_root, why, sizeof(why)) <
@@ -256,14 +274,19 @@ static int start(
 	if (r < 0)
 		return r;
 	metrics_set(metrics_series(METRIC_STORE_UP, "memory", NULL), 1);
-	metrics_set(metrics_series(METRIC_BUILD_INFO, POSTERN_VERSION, NULL), 1);
-	status_start(daemon->status);
+	if (daemon->status_fd >= 0 &&
+	    status_new(daemon->status_fd, PROGRAM, &daemon->status) < 0)
+		say_no_status("no memory");
 	return reload_start(daemon->reload, on_published, daemon);
 }
 
 static void daemon_done(struct daemon *daemon)
 {
 	status_free(daemon->status);
+	if (daemon->status_fd >= 0) {
+		endpoint_unlink(&daemon->status_endpoint);
+		close(daemon->status_fd);
+	}
 	/* First the loader, which tells the workers of what it publishes; the listeners
 	 * after the workers, whose connections name them. */
 	if (daemon->reload)
@@ -287,7 +310,7 @@ static int run(const struct options *options)
 	for (size_t i = 0; i < config->notices.count; i++)
 		log_info("%s", config->notices.items[i]);
 
-	struct daemon daemon = {0};
+	struct daemon daemon = {.status_fd = -1};
 	if (prepare(&daemon, config) < 0) {
 		config_unref(config);
 		daemon_done(&daemon);

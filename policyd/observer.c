@@ -174,7 +174,10 @@ static void record(
 	    .time_ms = now_ms,
 	    .node = o->config->hostname,
 	    .id = event,
-	    .country = "",
+	    .country = o->facts->country_state == COUNTRY_KNOWN ||
+			       o->facts->country_state == COUNTRY_NOT_FOUND
+			   ? o->facts->country
+			   : "",
 	    .is_refusal = refusal,
 	    .request = o->request,
 	    .verdict = o->verdict,

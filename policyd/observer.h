@@ -26,6 +26,7 @@ struct observer *observer_free(struct observer *observer);
 struct observed {
 	const struct config *config;
 	const struct request *request;
+	const struct facts *facts;
 	const struct plan *plan; /* for its shadows */
 	const struct verdict *verdict;
 	uint64_t began_ns; /* metrics_clock_ns() at the request */

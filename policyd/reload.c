@@ -3,8 +3,8 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/metrics.h"
 #include "common/service.h"
+#include "common/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -72,18 +72,9 @@ static size_t hosts_count(const struct config *config)
 	       host_list_count(config->auth.submission_hosts);
 }
 
-static void count_load(bool good)
-{
-	metrics_set(metrics_series(METRIC_CONFIG_RELOAD_SUCCESSFUL, NULL, NULL), good);
-	if (good)
-		metrics_set(
-		    metrics_series(METRIC_CONFIG_RELOAD_TIME, NULL, NULL),
-		    (uint64_t)time(NULL));
-}
-
 static void refuse(const char *path, const char *why, const char *remedy)
 {
-	count_load(false);
+	status_count_load(false);
 	log_error(
 	    "reload of %s failed, the old configuration stays in force: %s%s", path, why,
 	    remedy);
@@ -106,7 +97,7 @@ static bool publish(struct reload *reload, struct config *next, int64_t began_us
 	/* Ours until the next line is written; the slot takes the other reference. */
 	config_slot_set(reload->slot, config_ref(next));
 	reload->published(reload->context, next);
-	count_load(true);
+	status_count_load(true);
 	log_info(
 	    "reloaded %s in %" PRId64 " ms: %zu domains, %zu limits, lists of %zu hosts, "
 	    "%zu users, %zu addresses",
@@ -214,7 +205,7 @@ int reload_new(const char *path, struct config *first, struct reload **ret)
 		reload_free(reload);
 		return -ENOMEM;
 	}
-	count_load(true);
+	status_count_load(true);
 	*ret = reload;
 	return 0;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "common/status.h"
 #include "policyd/complaints.h"
 #include "policyd/listeners.h"
 #include "policyd/reload.h"
-#include "policyd/status.h"
 #include "policyd/workers.h"
 
 #include <stdatomic.h>

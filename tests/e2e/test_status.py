@@ -223,6 +223,7 @@ def test_leaving_is_not_healthy(shown):
         status, body = page.get("/healthz")
         client.send(whole[100:])
         assert client.answer() == b"action=OK\n\n"
+    daemon.wait_for_line("stopped", mark)
     assert (status, body) == (503, "leaving\n")
 
 
@@ -330,3 +331,73 @@ def test_mad_clients_cost_no_decision(shown, mad):
     assert more <= 33  # STATUS_HTTP_CONNECTIONS and one being accepted
     if not daemon.is_sanitized():
         assert grown < 4096, f"{grown} KiB"
+
+
+# ---- the milter ----
+
+def test_milter_counts_on_one_page(mail, postern, sink):
+    port = free_port()
+    daemons = postern(milter={"status": f"127.0.0.1:{port}", "children": 3})
+    page = Page(f"127.0.0.1:{port}")
+    for n in range(6):
+        with mail.user("ada@example.org") as client:
+            reply = client.message("ada@example.org", ["joe@outside.example"],
+                                   letter("ada@example.org"))
+            assert reply.code == 250
+        assert page.get("/healthz") == (200, "ok\n")
+        samples = page.metrics()
+        assert samples['postern_milter_messages_total{result="signed"}'] == n + 1
+    assert samples['postern_dkim_signatures_total{algorithm="rsa-sha256"}'] == 6
+    assert samples["postern_received_masked_total"] >= 6
+    assert samples['postern_milter_messages_total{result="refused"}'] == 0
+    assert samples["postern_config_last_reload_successful"] == 1
+    assert "postern_policy_requests_total" not in page.get("/metrics")[1]
+    assert "ada" not in page.get("/")[1] + page.get("/metrics")[1]
+    sink.wait_for(6)
+
+    with mail.client("smtp") as client:
+        client.message("x@elsewhere.example", ["joe@inside.example"],
+                       letter("x@elsewhere.example"))
+    samples = page.metrics()
+    assert samples['postern_milter_messages_total{result="untouched"}'] == 1
+
+    daemons.allow("postern.json|configuration .* not reloaded")
+    daemons.configure({"milter": {"no_such_key": 1}})
+    mark = daemons.milter.mark()
+    daemons.milter.hang_up()
+    daemons.milter.process.wait_for_line("not reloaded", mark)
+    assert page.metrics()["postern_config_last_reload_successful"] == 0
+    assert "last reload failed" in page.get("/healthz")[1]
+
+
+def test_milter_counts_outlive_a_child(mail, postern, sink):
+    port = free_port()
+    daemons = postern(milter={"status": f"127.0.0.1:{port}"})
+    page = Page(f"127.0.0.1:{port}")
+
+    def send():
+        with mail.user("ada@example.org") as client:
+            return client.message("ada@example.org", ["joe@outside.example"],
+                                  letter("ada@example.org")).code
+
+    assert send() == 250
+    daemons.allow("child 0 was killed")
+    parent = daemons.milter.process.pid
+    children = pathlib.Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    mark = daemons.milter.mark()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    daemons.milter.process.wait_for_line("serves again", mark)
+    assert send() == 250
+    assert page.metrics()['postern_milter_messages_total{result="signed"}'] == 2
+
+
+def test_milter_without_a_page_serves(mail, postern, sink):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        daemons = postern(milter={"status": f"127.0.0.1:{taken.getsockname()[1]}"})
+    daemons.allow("milter.status: .*there is no status page")
+    with mail.user("ada@example.org") as client:
+        assert client.message("ada@example.org", ["joe@outside.example"],
+                              letter("ada@example.org")).code == 250

@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "policyd/status.h"
+#include "common/status.h"
 
-#include "common/log.h"
 #include "common/metrics.h"
-#include "common/sockets.h"
 #include "common/status_http.h"
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include <time.h>
 
-/* Whoever may log in may see it at a TCP address, so a path is no narrower. */
 #define SOCKET_MODE 0666
 
 struct status {
-	struct endpoint endpoint;
-	int fd;
 	uint32_t reload_successful;
 	atomic_bool leaving;
 	struct status_http *http;
@@ -38,48 +34,33 @@ static void describe(void *context, struct status_health *ret)
 		    "says why");
 }
 
-int status_open(const struct config *config, struct status **ret)
+int status_listen(const char *address, struct endpoint *ret, char *errbuf, size_t errsize)
 {
-	char why[512];
+	const char *wrong = endpoint_parse(address, ret);
 
-	*ret = NULL;
-	if (config->policyd.status[0] == '\0')
-		return 0;
-	struct status *status = calloc(1, sizeof(*status));
-	if (!status)
-		return -ENOMEM;
-	const char *wrong = endpoint_parse(config->policyd.status, &status->endpoint);
-	if (wrong)
-		snprintf(why, sizeof(why), "%s", wrong);
-	status->fd =
-	    wrong
-		? -1
-		: endpoint_listen(&status->endpoint, SOCKET_MODE, NULL, why, sizeof(why));
-	if (status->fd < 0) {
-		log_error(
-		    "policyd.status: %s; there is no status page, policy requests are "
-		    "served all the same",
-		    why);
-		free(status);
-		return 0;
+	if (wrong) {
+		snprintf(errbuf, errsize, "%s", wrong);
+		return -1;
 	}
-	status->reload_successful =
-	    metrics_series(METRIC_CONFIG_RELOAD_SUCCESSFUL, NULL, NULL);
-	*ret = status;
-	return 0;
+	return endpoint_listen(ret, SOCKET_MODE, NULL, errbuf, errsize);
 }
 
-void status_start(struct status *status)
+int status_new(int fd, const char *program, struct status **ret)
 {
+	struct status *status = calloc(1, sizeof(*status));
+
 	if (!status)
-		return;
-	int r = status_http_new(
-	    status->fd, "postern-policyd", describe, status, &status->http);
-	if (r < 0)
-		log_error(
-		    "policyd.status: %s; there is no status page, policy requests are "
-		    "served all the same",
-		    strerror(-r));
+		return -ENOMEM;
+	status->reload_successful =
+	    metrics_series(METRIC_CONFIG_RELOAD_SUCCESSFUL, NULL, NULL);
+	metrics_set(metrics_series(METRIC_BUILD_INFO, POSTERN_VERSION, NULL), 1);
+	int r = status_http_new(fd, program, describe, status, &status->http);
+	if (r < 0) {
+		free(status);
+		return r;
+	}
+	*ret = status;
+	return 0;
 }
 
 void status_leaving(struct status *status)
@@ -93,8 +74,15 @@ struct status *status_free(struct status *status)
 	if (!status)
 		return NULL;
 	status_http_free(status->http);
-	endpoint_unlink(&status->endpoint);
-	close(status->fd);
 	free(status);
 	return NULL;
+}
+
+void status_count_load(bool taken)
+{
+	metrics_set(metrics_series(METRIC_CONFIG_RELOAD_SUCCESSFUL, NULL, NULL), taken);
+	if (taken)
+		metrics_set(
+		    metrics_series(METRIC_CONFIG_RELOAD_TIME, NULL, NULL),
+		    (uint64_t)time(NULL));
 }

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "milter/counts.h"
+
+#include "common/metrics.h"
+
+#include <pthread.h>
+#include <stdint.h>
+
+static const char *const result_names[COUNTED_MESSAGES] = {
+    [COUNTED_UNTOUCHED] = "untouched", [COUNTED_SIGNED] = "signed",
+    [COUNTED_UNSIGNED] = "unsigned",   [COUNTED_MASKED] = "masked",
+    [COUNTED_DEFERRED] = "deferred",   [COUNTED_REFUSED] = "refused",
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static uint32_t messages[COUNTED_MESSAGES], signatures, masked;
+
+static void find_series(void)
+{
+	for (int i = 0; i < COUNTED_MESSAGES; i++)
+		messages[i] =
+		    metrics_series(METRIC_MILTER_MESSAGES, result_names[i], NULL);
+	signatures = metrics_series(METRIC_DKIM_SIGNATURES, "rsa-sha256", NULL);
+	masked = metrics_series(METRIC_RECEIVED_MASKED, NULL, NULL);
+}
+
+void counts_init(void)
+{
+	pthread_once(&once, find_series);
+}
+
+void counts_message(enum counted_message what)
+{
+	counts_init();
+	metrics_add(messages[what], 1);
+}
+
+void counts_signature(void)
+{
+	counts_init();
+	metrics_add(signatures, 1);
+}
+
+void counts_masked(size_t fields)
+{
+	counts_init();
+	metrics_add(masked, fields);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include <stddef.h>
+
+/* What the milter counts; see common/metrics.h. Any thread. */
+
+enum counted_message {
+	COUNTED_UNTOUCHED, /* nothing to do for it, known at MAIL */
+	COUNTED_SIGNED,    /* masked or not */
+	COUNTED_UNSIGNED,  /* it was to be signed, and was not; the log says why */
+	COUNTED_MASKED,    /* nobody asked for a signature */
+	COUNTED_DEFERRED,
+	COUNTED_REFUSED,
+	COUNTED_MESSAGES,
+};
+
+/* The series of all of them, at 0: a page shows what did not happen yet. */
+void counts_init(void);
+
+void counts_message(enum counted_message what);
+void counts_signature(void);
+void counts_masked(size_t fields);
