@@ -36,7 +36,7 @@
 #define REPORT_S 60
 
 struct buffer {
-	size_t len, lines;
+	size_t len;
 	char *data; /* BUFFER_BYTES */
 };
 
@@ -59,8 +59,9 @@ struct decision_log {
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t wake, left;
 	struct buffer filling, writing;
-	size_t overrun; /* lines that found no room */
-	char *new_path; /* NULL: none */
+	size_t overrun;   /* lines that found no room */
+	char *new_path;   /* NULL: none */
+	size_t reopen_at; /* of what is filling, so much belongs to the old file */
 	bool reopen, stopping, done;
 };
 
@@ -204,27 +205,27 @@ static size_t write_lines(
 	return begin;
 }
 
-static void output_write(struct output *out, const struct buffer *buffer)
+static void output_write(struct output *out, const char *data, size_t len)
 {
+	if (len == 0 || out->path[0] == '\0')
+		return;
 	if (out->fd >= 0 && output_moved(out))
 		output_close(out);
 	int error = out->fd < 0 ? output_open(out) : 0;
 	if (error) {
-		output_lose(out, error, buffer->lines);
+		output_lose(out, error, count_lines(data, len));
 		return;
 	}
 	if (out->torn) {
 		if (write(out->fd, "\n", 1) != 1) {
-			output_lose(out, errno, buffer->lines);
+			output_lose(out, errno, count_lines(data, len));
 			return;
 		}
 		out->torn = false;
 	}
-	size_t written = write_lines(out, buffer->data, buffer->len, &error);
+	size_t written = write_lines(out, data, len, &error);
 	if (error)
-		output_lose(
-		    out, error,
-		    count_lines(buffer->data + written, buffer->len - written));
+		output_lose(out, error, count_lines(data + written, len - written));
 	else
 		output_well(out);
 }
@@ -280,21 +281,21 @@ static void *writer(void *context)
 		bool reopen = log->reopen;
 		size_t overrun = log->overrun;
 		char *new_path = TAKE(log->new_path);
+		size_t before = reopen ? log->reopen_at : log->filling.len;
 		struct buffer full = log->filling;
 		log->filling = log->writing;
 		log->writing = full;
-		log->filling.len = log->filling.lines = 0;
+		log->filling.len = 0;
 		log->reopen = false;
 		log->overrun = 0;
 		pthread_mutex_unlock(&log->lock);
 
-		/* Lines from before a change of the path go to the old file. */
-		if (full.len > 0 && log->out.path[0] != '\0')
-			output_write(&log->out, &full);
+		output_write(&log->out, full.data, before);
 		if (overrun > 0)
 			output_lose(&log->out, ENOBUFS, overrun);
 		if (reopen)
 			output_reopen(&log->out, new_path);
+		output_write(&log->out, full.data + before, full.len - before);
 		pthread_mutex_lock(&log->lock);
 	}
 	log->done = true;
@@ -404,7 +405,6 @@ void decision_log_write(struct decision_log *log, const char *line, size_t len)
 	} else {
 		memcpy(log->filling.data + before, line, len);
 		log->filling.len += len;
-		log->filling.lines++;
 	}
 	bool half = before < BUFFER_BYTES / 2 && log->filling.len >= BUFFER_BYTES / 2;
 	pthread_mutex_unlock(&log->lock);
@@ -423,6 +423,7 @@ int decision_log_reopen(struct decision_log *log, const char *path)
 	free(log->new_path);
 	log->new_path = copy;
 	log->reopen = true;
+	log->reopen_at = log->filling.len;
 	atomic_store(&log->on, path[0] != '\0');
 	pthread_cond_signal(&log->wake);
 	pthread_mutex_unlock(&log->lock);
