@@ -216,7 +216,8 @@ const char *check_signed_header(const char *text)
 {
 	if (!is_header_name(text))
 		return "a header name without its colon";
-	if (strcasecmp(text, "received") == 0 || strcasecmp(text, "return-path") == 0)
+	if (strcasecmp(text, "received") == 0 || strcasecmp(text, "return-path") == 0 ||
+	    strcasecmp(text, "dkim-signature") == 0)
 		return "a header that stays as it is on the way";
 	return NULL;
 }

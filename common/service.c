@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/service.h"
 
+#include "common/log.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -9,6 +12,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -109,4 +114,23 @@ void service_notify(const char *state)
 	    fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
 	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 	close(fd);
+}
+
+static bool stderr_is_lost(void)
+{
+	struct stat st;
+	return fstat(STDERR_FILENO, &st) < 0 ||
+	       (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)); /* /dev/null */
+}
+
+int service_start_log(const char *program, bool to_syslog)
+{
+	to_syslog = to_syslog || stderr_is_lost();
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return log_start(program, to_syslog, LOG_LEVEL_INFO);
 }

@@ -6,7 +6,6 @@
 #include "milter/session.h"
 
 #include <libmilter/mfapi.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -35,7 +34,6 @@
 	 SMFIP_HDR_LEADSPC)
 
 static struct generation_slot *slot;
-static atomic_ulong sessions;
 
 static struct session *find_session(SMFICTX *ctx)
 {
@@ -44,7 +42,6 @@ static struct session *find_session(SMFICTX *ctx)
 		return session;
 	if (smfi_setpriv(ctx, session) != MI_SUCCESS)
 		return session_free(session);
-	atomic_fetch_add(&sessions, 1);
 	return session;
 }
 
@@ -226,7 +223,6 @@ static sfsistat on_close(SMFICTX *ctx)
 		return SMFIS_CONTINUE;
 	smfi_setpriv(ctx, NULL);
 	session_free(session);
-	atomic_fetch_sub(&sessions, 1);
 	return SMFIS_CONTINUE;
 }
 
@@ -268,9 +264,4 @@ int callbacks_open(int fd, struct generation_slot *generations)
 void callbacks_serve(void)
 {
 	smfi_main();
-}
-
-unsigned long callbacks_sessions(void)
-{
-	return atomic_load(&sessions);
 }

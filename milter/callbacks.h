@@ -17,6 +17,3 @@ int callbacks_open(int fd, struct generation_slot *slot);
 
 /* Serves for good: returns only when libmilter gave up. */
 void callbacks_serve(void);
-
-/* Sessions open now. */
-unsigned long callbacks_sessions(void);

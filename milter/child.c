@@ -21,6 +21,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 /* How long the messages under way may take to end; the parent waits for 15 s. */
 #define STOP_WAIT_MS 10000
@@ -30,6 +33,7 @@ struct child {
 	const char *config_path;
 	bool first;
 	struct generation_slot *slot;
+	bool has_page;
 	struct status *status;       /* NULL: no page */
 	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
 	int served[2];               /* its write end closes when libmilter returned */
@@ -54,7 +58,7 @@ static void log_notices(const struct child *child, const struct config *config)
 	if (!child->first)
 		return;
 	for (size_t i = 0; i < config->notices.count; i++)
-		log_warning("%s", config->notices.items[i]);
+		log_info("%s", config->notices.items[i]);
 }
 
 /* NULL: all is in the log. @consequence ends the sentence about a broken file. */
@@ -176,10 +180,23 @@ static void *serve(void *argument)
 }
 
 /*
+ * Threads of libmilter's pool are joined by nobody and its mutexes are destroyed by exit
+ * handlers: nothing may be torn down under them.
+ */
+static _Noreturn void leave(int code)
+{
+	log_stop();
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_do_leak_check();
+#endif
+	_exit(code);
+}
+
+/*
  * Not by smfi_stop(): it waits up to 5 s for a lock and then cuts what is open. Once the
  * messages under way have their answer nothing is lost by leaving.
  */
-static void stop(struct child *child)
+static _Noreturn void stop(struct child *child)
 {
 	struct pollfd served = {.fd = child->served[0], .events = POLLIN};
 	status_leaving(child->status);
@@ -193,18 +210,13 @@ static void stop(struct child *child)
 			break;
 	}
 	child->status = status_free(child->status);
-	log_stop();
-	/* Threads of libmilter's pool are joined by nobody: with a session open, nothing
-	 * may be torn down under them. */
-	if (callbacks_sessions() > 0)
-		_exit(0);
+	leave(0);
 }
 
 /* The page of all children: each serves the socket, whichever accepts answers. */
 static void serve_status(struct child *child)
 {
-	struct stat st;
-	if (fstat(CHILD_PAGE, &st) < 0 || !S_ISSOCK(st.st_mode))
+	if (!child->has_page)
 		return;
 	int r = status_new(CHILD_PAGE, "postern-milter", &child->status);
 	if (r < 0)
@@ -233,7 +245,7 @@ static int start(struct child *child, pthread_t *ret_thread)
 	return 0;
 }
 
-int child_main(const char *config_path, int first)
+int child_main(const char *config_path, bool first, bool to_syslog)
 {
 	/* Static: libmilter's threads may look at the slot until the process is gone. */
 	static struct child child;
@@ -241,12 +253,16 @@ int child_main(const char *config_path, int first)
 	child.config_path = config_path;
 	child.first = first;
 	ignore_signals();
+	/* Looked at before anything else opens: a number that the parent left free may
+	 * be a socket of the log's later. */
+	struct stat st;
+	child.has_page = fstat(CHILD_PAGE, &st) == 0 && S_ISSOCK(st.st_mode);
 	/* No page, no arena. Without it this child's counts are on no page, and nothing
 	 * else is amiss. */
 	int counted =
 	    fcntl(CHILD_METRICS, F_GETFD) < 0 ? 0 : metrics_arena_use(CHILD_METRICS);
 	/* A log that does not start writes at once, which is good enough. */
-	log_start("postern-milter", false, LOG_LEVEL_INFO);
+	service_start_log("postern-milter", to_syslog);
 	service_raise_descriptors();
 	if (counted < 0)
 		log_error("milter.status: no shared counters: %s", strerror(-counted));
@@ -274,9 +290,7 @@ int child_main(const char *config_path, int first)
 	report(CHILD_READY);
 	if (control(&child) < 0) {
 		log_error("libmilter stopped by itself; the parent starts anew");
-		log_stop();
-		_exit(1);
+		leave(1);
 	}
 	stop(&child);
-	return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * The child: serves one listening socket with libmilter, holds the keys, and lives and
  * dies by two pipes. It ignores HUP, INT, TERM and USR1, so that a signal sent to all
@@ -36,4 +38,4 @@ enum child_status {
  * exit code: 0 after its command pipe ended, EXIT_CONFIG when the configuration is broken
  * at its start, 1 else.
  */
-int child_main(const char *config_path, int first);
+int child_main(const char *config_path, bool first, bool to_syslog);

@@ -10,20 +10,31 @@
 #include "milter/child.h"
 #include "milter/parent.h"
 
+#include <errno.h>
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-static const char usage_text[] = "usage: postern-milter [-c FILE] [-t]\n"
-				 "  -c FILE  configuration (" CONFIG_DEFAULT_PATH ")\n"
-				 "  -t       check the configuration with its keys and "
-				 "exit: 0, or 78 with every error\n"
-				 "  -V       version\n"
-				 "  -h       this\n";
+static const char usage_text[] =
+    "usage: postern-milter [-c FILE] [-t] [--syslog] [-V] [-h]\n"
+    "  -c FILE    configuration (" CONFIG_DEFAULT_PATH ")\n"
+    "  -t         check the configuration and every file it names, keys too, and exit\n"
+    "  --syslog   log to syslog, facility mail, instead of standard error\n"
+    "  -V         print the version\n"
+    "  -h         print this\n";
 
-/* As `postern check` does, keys included. */
+enum option_value { OPTION_SYSLOG = 256 };
+
+static const struct option long_options[] = {
+    {"syslog", no_argument, NULL, OPTION_SYSLOG},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+/* As `postern check` does. */
 static int check(const char *path)
 {
 	struct config_errors errors = {0};
@@ -31,20 +42,25 @@ static int check(const char *path)
 	int r = config_load(path, CONFIG_LOAD_KEYS, &config, &errors);
 	for (size_t i = 0; i < errors.lines.count; i++)
 		fprintf(stderr, "%s\n", errors.lines.items[i]);
-	size_t count = errors.lines.count + errors.more;
-	for (size_t i = 0; r == 0 && i < config->notices.count; i++)
-		fprintf(stderr, "warning: %s\n", config->notices.items[i]);
-	fprintf(stderr, "%s: %zu error%s\n", path, count, count == 1 ? "" : "s");
+	if (r == -EINVAL)
+		fprintf(stderr, "%zu errors\n", errors.lines.count + errors.more);
+	else if (r < 0)
+		fprintf(stderr, "cannot load %s: %s\n", path, strerror(-r));
 	config_errors_done(&errors);
+	if (r < 0)
+		return r == -EINVAL ? EXIT_CONFIG : EXIT_FAILURE;
+	for (size_t i = 0; i < config->notices.count; i++)
+		printf("%s\n", config->notices.items[i]);
+	printf("%s: no errors\n", path);
 	config_unref(config);
-	return r < 0 ? EXIT_CONFIG : 0;
+	return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
 {
 	const char *config_path = CONFIG_DEFAULT_PATH;
 	const char *child = NULL;
-	bool check_only = false;
+	bool check_only = false, to_syslog = false;
 	int option;
 
 	/* How the parent starts its children; not for people. */
@@ -53,13 +69,16 @@ int main(int argc, char **argv)
 		argv += 2;
 		argc -= 2;
 	}
-	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+	while ((option = getopt_long(argc, argv, "c:tVh", long_options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
 			config_path = optarg;
 			break;
 		case 't':
 			check_only = true;
+			break;
+		case OPTION_SYSLOG:
+			to_syslog = true;
 			break;
 		case 'V':
 			puts("postern-milter " POSTERN_VERSION);
@@ -77,8 +96,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (child)
-		return child_main(config_path, strcmp(child, "0") == 0);
+		return child_main(config_path, strcmp(child, "0") == 0, to_syslog);
 	if (check_only)
 		return check(config_path);
-	return parent_main(config_path);
+	return parent_main(config_path, to_syslog);
 }

@@ -54,6 +54,7 @@ enum reload {
 
 struct parent {
 	const char *config_path;
+	bool to_syslog;
 	int signals;
 	int *sockets;
 	size_t sockets_count;
@@ -112,10 +113,13 @@ static int spawn(
 {
 	static const char exe[] = "/proc/self/exe";
 	char name[] = "postern-milter", option[] = "--child", config_option[] = "-c";
+	char syslog_option[] = "--syslog";
 	char number[24];
 	char *config = strdup(parent->config_path);
 	snprintf(number, sizeof(number), "%zu", child->number);
-	char *argv[] = {name, option, number, config_option, config, NULL};
+	char *argv[] = {name,          option, number,
+			config_option, config, parent->to_syslog ? syslog_option : NULL,
+			NULL};
 
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -604,27 +608,32 @@ static int prepare(struct parent *parent)
 	} else if (
 	    service_drop_privileges(config->milter.user, &is_root, err, sizeof(err)) <
 	    0) {
-		log_error("not started: %s", err);
-		code = EXIT_CONFIG;
+		log_error("not started: milter.user: %s", err);
+		code = 1;
 	} else if (is_root) {
 		log_warning(
-		    "runs as root: a fault in it would be a fault with all rights; name "
-		    "a user in milter.user");
+		    "running as root: name an account in milter.user, which the daemon "
+		    "becomes once its sockets are open");
 	}
 	config_unref(config);
 	return code;
 }
 
-int parent_main(const char *config_path)
+int parent_main(const char *config_path, bool to_syslog)
 {
 	struct parent parent = {
-	    .config_path = config_path, .signals = -1, .page = -1, .metrics = -1};
+	    .config_path = config_path,
+	    .to_syslog = to_syslog,
+	    .signals = -1,
+	    .page = -1,
+	    .metrics = -1,
+	};
 	parent.signals = open_signals();
 	if (parent.signals < 0) {
 		log_error("not started: no signals: %s", strerror(errno));
 		return 1;
 	}
-	log_start("postern-milter", false, LOG_LEVEL_INFO);
+	service_start_log("postern-milter", to_syslog);
 	int code = prepare(&parent);
 	if (code == 0)
 		code = serve(&parent);

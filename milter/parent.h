@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * The parent: owns the signals, because libmilter takes HUP for stop, and the listening
  * sockets, so that a dead child costs no waiting connection. One loop; the only other
@@ -19,4 +21,4 @@
  * broken at the start (also when a child finds that out before its first READY), 1 when a
  * socket or a privilege cannot be had.
  */
-int parent_main(const char *config_path);
+int parent_main(const char *config_path, bool to_syslog);

@@ -72,6 +72,16 @@ static void copy_word(char *to, size_t size, const char *from)
 		strcpy(to, from);
 }
 
+/* For the log as well. */
+static void copy_printable(char *to, size_t size, const char *from)
+{
+	copy_word(to, size, from);
+	for (; *to; to++) {
+		if (*to <= ' ' || *to > '~')
+			*to = '?';
+	}
+}
+
 static struct message *message_free(struct message *message)
 {
 	if (!message)
@@ -237,13 +247,14 @@ static void read_mail(struct message *message, const struct session_mail *mail)
 	copy_word(message->hostname, sizeof(message->hostname), mail->hostname);
 	if (message->hostname[0] == '\0')
 		copy_word(message->hostname, sizeof(message->hostname), config->hostname);
-	copy_word(message->client_addr, sizeof(message->client_addr), mail->client_addr);
+	copy_printable(
+	    message->client_addr, sizeof(message->client_addr), mail->client_addr);
 	if (is_told(mail->client_name) && strcmp(mail->client_name, "unknown") != 0)
 		copy_word(
 		    message->client_name, sizeof(message->client_name),
 		    mail->client_name);
 	copy_word(message->login, sizeof(message->login), mail->auth_authen);
-	copy_word(message->queue_id, sizeof(message->queue_id), mail->queue_id);
+	copy_printable(message->queue_id, sizeof(message->queue_id), mail->queue_id);
 	message->hop = (struct mask_hop){
 	    .hostname = message->hostname,
 	    .queue_id = message->queue_id,
@@ -512,7 +523,7 @@ enum session_answer session_end_of_message(
 	if (!message)
 		return refuse_for_now(ret_reply, "no message under way");
 	if (is_told(queue_id))
-		copy_word(message->queue_id, sizeof(message->queue_id), queue_id);
+		copy_printable(message->queue_id, sizeof(message->queue_id), queue_id);
 
 	if (message->signature && message->fault == FAULT_NONE) {
 		int r =

@@ -16,11 +16,10 @@ from .workspace import SERVICE_USER, own
 
 SANITIZER_REPORT = re.compile(
     r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:")
-# Any report ends the program at once, with a code of its own. Freed memory is kept aside
-# in small measure only, so that tests may look at a daemon's size.
+# Any report ends the program at once, with a code of its own.
 SANITIZER_ENVIRONMENT = {
-    "ASAN_OPTIONS": "exitcode=99:halt_on_error=1:detect_stack_use_after_return=1:"
-                    "quarantine_size_mb=2",
+    "ASAN_OPTIONS": "exitcode=99:halt_on_error=1:detect_stack_use_after_return=1"
+                    ":quarantine_size_mb=4",
     "UBSAN_OPTIONS": "exitcode=99:halt_on_error=1:print_stacktrace=1",
 }
 

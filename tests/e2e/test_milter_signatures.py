@@ -85,7 +85,8 @@ def test_100_mb_in_chunks_of_64_kib_with_flat_memory(milter):  # noqa: F811
         reply = session.message(HEADERS, body)
         grown = resident_peak_kb(child) - before
     daemon.assert_signed(HEADERS, body, reply)
-    assert grown < 4096, f"grew by {grown} kB"
+    # AddressSanitizer keeps 4 MB of what was freed.
+    assert grown < 8192, f"grew by {grown} kB"
 
 
 HEADER_SHAPES = {
