@@ -62,7 +62,7 @@ def play(stage):
     failed = []
     scenes.prepare(stage)
     for number, scene in enumerate(scenes.ALL, 1):
-        print(f"\n{number}. {scene.__doc__.strip()}\n")
+        print(f"\n{number}. {' '.join(scene.__doc__.split())}\n")
         try:
             scene(stage)
         except Exception as error:  # whatever it is, the other scenes are played too

@@ -138,9 +138,9 @@ def signature(stage):
 
 
 def limit(stage):
-    """The limit is five messages an hour and user: the sixth has to wait."""
+    """The limit is five messages an hour and user. Scene 4 sent the first; the sixth has
+    to wait."""
     replies = []
-    # The mail of scene 4 was this user's first.
     for number in range(2, LIMIT + 2):
         with stage.mail.user() as client:
             since = len(client.transcript)

@@ -63,15 +63,19 @@ def assert_named(said, daemons, word):
 
 def test_all_errors_are_named_at_once(postern_at_rest):
     daemons = postern_at_rest
+    daemons.allow("error: ")
     together = {}
     for settings, _ in FAULTS.values():
         together = merged(together, settings)
-    together["relay"]["hosts"] = ["192.0.2.1/24"]
     daemons.configure(together)
-    daemons.allow("error: ")
-    said = refused(daemons.milter)
-    for settings, word in FAULTS.values():
-        assert_named(said, daemons, word)
+    done = daemons.command("check", "-c", daemons.configuration)
+    said = {"check": done.stdout + done.stderr,
+            **{daemon.name: refused(daemon) for daemon in daemons.both()}}
+    for name, (_, word) in FAULTS.items():
+        for program, lines in said.items():
+            # The milter's parent checks all but the keys, which only its child reads.
+            if program == "check" or name != "a missing key file":
+                assert_named(lines, daemons, word)
 
 
 def test_a_syntax_error_says_where(postern_at_rest):
@@ -131,7 +135,7 @@ def test_a_change_that_needs_a_restart_refuses_the_whole_reload(mail, postern, s
                         (daemons.milter, "milter.listen")):
         mark = daemon.mark()
         daemon.reload(fails=True)
-        assert any(key in line for line in daemon.process.lines(mark))
+        daemon.process.wait_for_line(key.replace(".", r"\."), mark)
     with mail.client("smtp", RELAY_HOST) as client:
         assert client.message("ada@example.org", [OUTSIDE], letter()).code == 250
     sink.wait_for(1)
