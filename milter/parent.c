@@ -470,21 +470,27 @@ static int open_signals(void)
 	return fd < 0 ? -1 : lift(fd);
 }
 
-static struct config *load(const char *path)
+/*
+ * Says what is wrong with the file, keys included, which this process does not read: by
+ * becoming a child, which loads it whole, logs every error and leaves with EXIT_CONFIG.
+ */
+static int become_reporter(const struct parent *parent)
 {
-	struct config_errors errors = {0};
-	struct config *config = NULL;
-	int r = config_load(path, 0, &config, &errors);
-	for (size_t i = 0; i < errors.lines.count; i++)
-		log_error("%s", errors.lines.items[i]);
-	if (errors.more > 0)
-		log_error("%zu further errors", errors.more);
-	if (r < 0)
-		log_error(
-		    "configuration %s is broken (%zu errors): not started", path,
-		    errors.lines.count + errors.more);
-	config_errors_done(&errors);
-	return r < 0 ? NULL : config;
+	char name[] = "postern-milter", option[] = "--child", number[] = "0";
+	char config_option[] = "-c", syslog_option[] = "--syslog";
+	char *config = strdup(parent->config_path);
+	char *argv[] = {name,          option, number,
+			config_option, config, parent->to_syslog ? syslog_option : NULL,
+			NULL};
+	log_stop();
+	if (config)
+		execv("/proc/self/exe", argv);
+	log_error(
+	    "not started: configuration %s is broken, and this program cannot be "
+	    "started again to say how: %s",
+	    parent->config_path, strerror(errno));
+	free(config);
+	return EXIT_CONFIG;
 }
 
 /* Answers are small and come one by one: Nagle would hold each for 40 ms. */
@@ -597,9 +603,12 @@ static int prepare(struct parent *parent)
 {
 	char err[512];
 	int is_root = 0, code = 0;
-	struct config *config = load(parent->config_path);
-	if (!config)
-		return EXIT_CONFIG;
+	struct config_errors errors = {0};
+	struct config *config = NULL;
+	int r = config_load(parent->config_path, 0, &config, &errors);
+	config_errors_done(&errors);
+	if (r < 0)
+		return become_reporter(parent);
 	log_set_level(config->log.level);
 	service_raise_descriptors();
 	open_page(parent, config);
