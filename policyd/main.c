@@ -30,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -39,8 +40,10 @@
 #define COUNTERS_MAX  1000000
 #define INSTANCES_MAX 100000
 
-/* Descriptors beside the connections: listeners, loops, log, files of a reload. */
-#define DESCRIPTORS_BESIDE 64
+/* Descriptors beside the connections: listeners, log, files of a reload, status page; and
+ * those of each worker's loop. */
+#define DESCRIPTORS_BESIDE   64
+#define DESCRIPTORS_A_WORKER 4
 
 enum option_value { OPTION_SYSLOG = 256 };
 
@@ -61,7 +64,8 @@ struct daemon {
 	struct endpoint status_endpoint;
 	int status_fd; /* -1: no status page */
 	struct status *status;
-	size_t room; /* for connections, by the descriptor limit */
+	size_t descriptors_beside; /* the connections' */
+	size_t room;               /* for connections, by the descriptor limit */
 	atomic_size_t connections_max;
 };
 
@@ -179,6 +183,11 @@ static int check_config(const struct options *options)
 	return EXIT_SUCCESS;
 }
 
+static unsigned workers_count(const struct config *config)
+{
+	return config->policyd.workers ? config->policyd.workers : (unsigned)get_nprocs();
+}
+
 /* policyd.max_connections, or fewer with a warning. */
 static void set_connections_max(struct daemon *daemon, const struct config *config)
 {
@@ -189,7 +198,7 @@ static void set_connections_max(struct daemon *daemon, const struct config *conf
 		log_warning(
 		    "policyd.max_connections is %zu, but the descriptor limit has room "
 		    "for %zu; raise it (LimitNOFILE=, ulimit -n) to %zu",
-		    wanted, daemon->room, wanted + DESCRIPTORS_BESIDE);
+		    wanted, daemon->room, wanted + daemon->descriptors_beside);
 }
 
 static void on_published(void *context, const struct config *config)
@@ -230,8 +239,11 @@ static int prepare(struct daemon *daemon, const struct config *config)
 		return -1;
 	}
 	open_status(daemon, config);
+	daemon->descriptors_beside =
+	    DESCRIPTORS_BESIDE + DESCRIPTORS_A_WORKER * workers_count(config);
 	size_t limit = service_raise_descriptors();
-	daemon->room = limit > DESCRIPTORS_BESIDE ? limit - DESCRIPTORS_BESIDE : 1;
+	daemon->room =
+	    limit > daemon->descriptors_beside ? limit - daemon->descriptors_beside : 1;
 	if (service_drop_privileges(config->policyd.user, &is_root, why, sizeof(why)) <
 	    0) {
 		log_error("policyd.user: %s", why);
@@ -248,7 +260,7 @@ static int prepare(struct daemon *daemon, const struct config *config)
 static int start(
     struct daemon *daemon, const struct options *options, struct config *config)
 {
-	unsigned workers = config->policyd.workers;
+	unsigned workers = workers_count(config);
 	int r = decision_log_new(config->log.decisions, &daemon->decisions);
 	if (r < 0) {
 		config_unref(config);

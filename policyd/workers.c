@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* From a request's first byte to its last, and for reading an answer. Postfix writes and
@@ -238,8 +237,7 @@ DEFINE_CLEANUP(struct workers, workers_free)
 
 int workers_new(unsigned count, const struct workers_shared *shared, struct workers **ret)
 {
-	if (count == 0)
-		count = (unsigned)get_nprocs();
+	assert(count > 0);
 	CLEANUP(workers_freep)
 	struct workers *workers =
 	    calloc(1, sizeof(*workers) + count * sizeof(struct worker));

@@ -26,7 +26,7 @@ struct workers_shared {
 	struct decision_log *decisions;
 };
 
-/* @count 0: one per core. Returns with the threads running. */
+/* Returns with @count threads running, at least one. */
 int workers_new(
     unsigned count, const struct workers_shared *shared, struct workers **ret);
 

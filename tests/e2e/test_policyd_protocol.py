@@ -269,14 +269,14 @@ def test_descriptors_run_out_and_come_back(policyd):
 
 def test_too_low_a_descriptor_limit_is_named(policyd_at_rest):
     daemon = policyd_at_rest()
-    daemon.allow(r"the descriptor limit has room for \d+; raise it .* to 1064")
+    daemon.allow(r"the descriptor limit has room for \d+; raise it .* to 1072")
     daemon.allow("raise policyd.max_connections")
     daemon.configure(policyd={"max_connections": 1000})
     daemon.launch(before=["prlimit", "--nofile=100:100"])
     daemon.wait_for_notice("READY=1")
-    daemon.wait_for_line("has room for 36")
+    daemon.wait_for_line("has room for 28")
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(daemon.connect()) for _ in range(36)]
+        clients = [stack.enter_context(daemon.connect()) for _ in range(28)]
         for client in clients:
             assert client.ask() == GRANTED
         with daemon.connect() as late:
