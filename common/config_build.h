@@ -159,6 +159,15 @@ struct config_value config_root(const struct config_file *file);
 /* False, [], {}, "", 0, or a time of 0: asks for nothing. */
 bool config_asks_nothing(const struct config_value *value);
 
+/* ---- config_load.c ---- */
+
+/* config_load(), and @look (may be NULL) sees the build while the values are there,
+ * unless there are errors already. */
+typedef void config_look(struct config_build *build, void *context);
+int config_load_with(
+    const char *path, unsigned flags, config_look *look, void *context,
+    struct config **ret, struct config_errors *reterrors);
+
 /* ---- config_walk.c ---- */
 
 /*

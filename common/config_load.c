@@ -119,7 +119,8 @@ static void forget_values(struct config_build *build)
 		json_decref(TAKE(build->files[i]->text.root));
 }
 
-static void build_all(struct config_build *build, const char *path)
+static void build_all(
+    struct config_build *build, const char *path, config_look *look, void *context)
 {
 	struct config_file here = {.name = path};
 
@@ -149,6 +150,8 @@ static void build_all(struct config_build *build, const char *path)
 	config_shadow_resolve(build);
 	config_keys_finish(build);
 	config_geoip_finish(build);
+	if (look && !build->no_memory && build->errors_count == 0)
+		look(build, context);
 	forget_values(build);
 	if (!build->no_memory)
 		config_lists_seal(build);
@@ -171,9 +174,9 @@ static void build_done(struct config_build *build)
 	config_lists_forget(build);
 }
 
-int config_load(
-    const char *path, unsigned flags, struct config **ret,
-    struct config_errors *reterrors)
+int config_load_with(
+    const char *path, unsigned flags, config_look *look, void *context,
+    struct config **ret, struct config_errors *reterrors)
 {
 	struct config_build build = {.flags = flags};
 	struct config_snapshot *snapshot = calloc(1, sizeof(*snapshot));
@@ -185,7 +188,7 @@ int config_load(
 	build.snapshot = snapshot;
 	build.config = &snapshot->config;
 
-	build_all(&build, path);
+	build_all(&build, path, look, context);
 	bool wrong = build.errors_count;
 	config_report_finish(&build, reterrors);
 	build_done(&build);
@@ -195,6 +198,13 @@ int config_load(
 	}
 	*ret = &snapshot->config;
 	return 0;
+}
+
+int config_load(
+    const char *path, unsigned flags, struct config **ret,
+    struct config_errors *reterrors)
+{
+	return config_load_with(path, flags, NULL, NULL, ret, reterrors);
 }
 
 void config_errors_done(struct config_errors *errors)

@@ -13,6 +13,7 @@
 #define EXIT_NO_DAEMON 69 /* sysexits.h EX_UNAVAILABLE */
 
 int cmd_check(int argc, char **argv);
+int cmd_config(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 
 /*

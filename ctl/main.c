@@ -16,6 +16,7 @@ static const struct command {
 	const char *help;
 } commands[] = {
     {"check", cmd_check, "validate the configuration and every file it names"},
+    {"config", cmd_config, "show the options in force and where each comes from"},
     {"explain", cmd_explain, "show each check's verdict on one request"},
 };
 
