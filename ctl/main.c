@@ -18,6 +18,7 @@ static const struct command {
     {"check", cmd_check, "validate the configuration and every file it names"},
     {"config", cmd_config, "show the options in force and where each comes from"},
     {"explain", cmd_explain, "show each check's verdict on one request"},
+    {"replay", cmd_replay, "judge a decision log by another configuration"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -194,7 +194,7 @@ static void append_tail(struct line *line, const struct decision_record *record)
 	append_slice(line, "instance", request->instance, WORD_BYTES);
 	append_slice(line, "state", request->state_name, WORD_BYTES);
 	append_slice(line, "context", request->policy_context, WORD_BYTES);
-	append_text(line, "reason", record->verdict->reason, TEXT_BYTES);
+	append_text(line, "reason", record->reason, TEXT_BYTES);
 	append_number(line, "recipient_count", request->recipient_count);
 	append_bytes(line, "}\n", 2);
 }

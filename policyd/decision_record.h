@@ -38,6 +38,7 @@ struct decision_record {
 	bool is_refusal;     /* else a finished message */
 	const struct request *request;
 	const struct verdict *verdict;
+	const char *reason; /* of the decision, or what granted a message */
 	/* What was learnt at RCPT: strings, each ended by a NUL; recipients_len counts
 	 * the NULs. Not used when the request names its recipient. */
 	const char *recipients;

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -164,12 +165,28 @@ static bool ends_message(const struct config *config, enum protocol_state state)
 		   : state == STATE_END_OF_MESSAGE;
 }
 
+/* Why a message may relay; "": nothing of ours lets it, it is for Postfix's own domains.
+ */
+static void grant_reason(const struct observed *o, char buf[static VERDICT_TEXT_MAX])
+{
+	struct grant grant;
+
+	buf[0] = '\0';
+	grant_look_up(o->config, o->facts, &grant);
+	if (grant.result == GRANT_YES)
+		snprintf(buf, VERDICT_TEXT_MAX, "granted: %s", grant.why);
+	else if (o->facts->relayed)
+		snprintf(
+		    buf, VERDICT_TEXT_MAX, "granted: a recipient is in relay.anyone_to");
+}
+
 static void record(
     struct observer *observer, const struct observed *o, const char *event,
     int64_t now_ms, bool refusal)
 {
 	char recipients[INSTANCE_RECIPIENTS_BYTES] UNINITIALIZED;
 	char line[DECISION_RECORD_MAX] UNINITIALIZED;
+	char grant[VERDICT_TEXT_MAX] UNINITIALIZED;
 	struct decision_record record = {
 	    .time_ms = now_ms,
 	    .node = o->config->hostname,
@@ -181,9 +198,14 @@ static void record(
 	    .is_refusal = refusal,
 	    .request = o->request,
 	    .verdict = o->verdict,
+	    .reason = o->verdict->reason,
 	    .recipients = recipients,
 	};
 
+	if (!refusal && record.reason[0] == '\0') {
+		grant_reason(o, grant);
+		record.reason = grant;
+	}
 	if (o->request->recipient.len == 0)
 		record.recipients_len = instances_recipients(
 		    observer->instances, o->request->instance, recipients);

@@ -118,6 +118,8 @@ def test_a_message_and_a_refusal(mail, postern, sink, workspace):
     assert message["node"] == "gw.example.org"
     assert message["size"] > 100
     assert message["id"] != refused["id"]
+    assert message["reason"] == "granted: the SASL user may relay"
+    assert refused["reason"] != ""
     assert sorted(sink.one().recipients) == ["jim@outside.example", "joe@outside.example"]
 
 

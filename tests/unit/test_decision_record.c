@@ -58,6 +58,7 @@ static void whole_line(void **state)
 	    .country = "",
 	    .request = &usual,
 	    .verdict = &passed,
+	    .reason = "",
 	    .recipients = recipients,
 	    .recipients_len = sizeof(recipients),
 	};
@@ -84,6 +85,7 @@ static void whole_line(void **state)
 	one.recipient_count = (struct slice)SLICE("1");
 	record.request = &one;
 	record.verdict = &refused;
+	record.reason = refused.reason;
 	record.is_refusal = true;
 	buf[decision_record(&record, buf)] = '\0';
 	assert_non_null(strstr(
@@ -124,7 +126,8 @@ static void values(void **state)
 		    .id = "i",
 		    .country = "",
 		    .request = &request,
-		    .verdict = &passed};
+		    .verdict = &passed,
+		    .reason = ""};
 		buf[decision_record(&record, buf)] = '\0';
 		if (!strstr(buf, rows[i].line))
 			fail_msg("%s: %s", rows[i].why, buf);
@@ -159,7 +162,8 @@ static void numbers(void **state)
 		    .id = "i",
 		    .country = "",
 		    .request = &request,
-		    .verdict = &passed};
+		    .verdict = &passed,
+		    .reason = ""};
 		buf[decision_record(&record, buf)] = '\0';
 		if (!strstr(buf, rows[i].line))
 			fail_msg("%s: %s", rows[i].why, buf);
@@ -244,6 +248,7 @@ static void hostile_and_large(void **state)
 			    .is_refusal = true,
 			    .request = &request,
 			    .verdict = &verdict,
+			    .reason = verdict.reason,
 			    .recipients = recipients,
 			    .recipients_len = sizeof(recipients)};
 			memset(buf, '#', sizeof(buf));
@@ -275,6 +280,7 @@ static void many_recipients(void **state)
 	    .country = "",
 	    .request = &request,
 	    .verdict = &passed,
+	    .reason = "",
 	    .recipients = recipients,
 	    .recipients_len = len};
 	size_t got = decision_record(&record, buf);
