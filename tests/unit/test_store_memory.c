@@ -160,6 +160,19 @@ static void test_soft_ones_do_not_hinder(void **state)
 	store_free(store);
 }
 
+/* Padding and the results behind the last one have no defined content. */
+static void assert_same_outcome(const struct outcome *a, const struct outcome *b)
+{
+	assert_int_equal(a->kind, b->kind);
+	assert_int_equal(a->count, b->count);
+	for (size_t i = 0; i < a->count; i++) {
+		assert_int_equal(a->results[i].used, b->results[i].used);
+		assert_int_equal(a->results[i].over, b->results[i].over);
+		assert_int_equal(
+		    a->results[i].retry_after_s, b->results[i].retry_after_s);
+	}
+}
+
 static void test_token(void **state)
 {
 	(void)state;
@@ -170,7 +183,7 @@ static void test_token(void **state)
 	struct outcome first = ask(store, true, "token", START_MS, &one, 1);
 	assert_int_equal(first.results[0].used, 1);
 	struct outcome again = ask(store, true, "token", START_MS + 1000, two, 2);
-	assert_memory_equal(&first, &again, sizeof(first));
+	assert_same_outcome(&first, &again);
 	assert_int_equal(used(store, "k", START_MS), 1);
 	assert_int_equal(used(store, "other", START_MS), 0);
 
