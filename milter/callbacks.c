@@ -128,7 +128,7 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	struct session_reply reply;
 	if (!session)
 		return out_of_memory();
-	struct session_mail mail = {
+	struct arrival_told told = {
 	    .sender = argv[0],
 	    .esmtp = argv[0] && argv[1],
 	    .daemon_port = macro(ctx, "{daemon_port}"),
@@ -141,8 +141,8 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	    .queue_id = macro(ctx, "i"),
 	};
 	for (char **arg = argv; *arg; arg++)
-		mail.smtputf8 = mail.smtputf8 || strcasecmp(*arg, "SMTPUTF8") == 0;
-	return answer(ctx, session_mail(session, &mail, &reply), &reply);
+		told.smtputf8 = told.smtputf8 || strcasecmp(*arg, "SMTPUTF8") == 0;
+	return answer(ctx, session_mail(session, &told, &reply), &reply);
 }
 
 static sfsistat on_header(SMFICTX *ctx, char *name, char *value)

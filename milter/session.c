@@ -19,9 +19,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define WORD_MAX     256 /* a host name, a HELO */
-#define QUEUE_ID_MAX 64
-
 enum fault {
 	FAULT_NONE,
 	FAULT_MESSAGE, /* the message cannot be signed */
@@ -37,17 +34,11 @@ struct message {
 	const struct dkim_key_config *key;
 	const char *signing_domain;
 
+	struct arrival arrival;
+	struct address author;
 	bool sign; /* when author and agreement allow */
 	bool mask;
-	bool local;
-	struct client client;
-	struct address sender, user, author;
-	struct relay_host relay;
-
-	struct mask_hop hop;
-	char hostname[WORD_MAX], client_addr[WORD_MAX], client_name[WORD_MAX];
-	char login[ADDRESS_TEXT_MAX];
-	char queue_id[QUEUE_ID_MAX];
+	bool headers_ended;
 	size_t received_masked; /* fields of the message, this hop's included */
 
 	enum fault fault;
@@ -59,28 +50,11 @@ struct message {
 struct session {
 	struct generation_slot *slot;
 	struct message *message;
-	char helo[WORD_MAX];
+	char helo[ARRIVAL_WORD_MAX];
 };
 
 static atomic_ulong messages;
 static atomic_bool leaving;
-
-static void copy_word(char *to, size_t size, const char *from)
-{
-	to[0] = '\0';
-	if (from && strlen(from) < size)
-		strcpy(to, from);
-}
-
-/* For the log as well. */
-static void copy_printable(char *to, size_t size, const char *from)
-{
-	copy_word(to, size, from);
-	for (; *to; to++) {
-		if (*to <= ' ' || *to > '~')
-			*to = '?';
-	}
-}
 
 static struct message *message_free(struct message *message)
 {
@@ -115,7 +89,7 @@ struct session *session_free(struct session *session)
 
 void session_helo(struct session *session, const char *name)
 {
-	copy_word(session->helo, sizeof(session->helo), name);
+	arrival_copy_word(session->helo, sizeof(session->helo), name);
 }
 
 void session_message_done(struct session *session)
@@ -152,122 +126,20 @@ static enum session_answer refuse_for_now(struct session_reply *reply, const cha
 	    "Postern cannot handle this message now (%s), try again later", why);
 }
 
-static bool is_told(const char *macro)
-{
-	return macro && macro[0] != '\0';
-}
-
-/*
- * Local submission comes through cleanup(8), which pretends a client: loopback by name
- * and address, no port, and a queue id already at MAIL. smtpd(8) always has a port, and
- * no queue id before the first recipient, so an SMTP client on this machine is not taken
- * for it, whatever his name.
- */
-static bool is_local(const struct session_mail *mail, const struct client *client)
-{
-	bool no_port = !is_told(mail->daemon_port) || strcmp(mail->daemon_port, "0") == 0;
-	return no_port && is_told(mail->queue_id) && !is_told(mail->auth_authen) &&
-	       ip_is_loopback(&client->ip) && is_told(mail->client_name) &&
-	       strcmp(mail->client_name, "localhost") == 0;
-}
-
-static void read_client(const struct session_mail *mail, struct client *ret)
-{
-	const char *addr = mail->client_addr ? mail->client_addr : "";
-	const char *name = mail->client_name ? mail->client_name : "";
-	if (strncmp(addr, "IPv6:", 5) == 0)
-		addr += 5;
-	ip_parse(addr, strlen(addr), &ret->ip);
-	ret->name[0] = '\0';
-	if (strcmp(name, "unknown") != 0 && name[0] != '\0')
-		domain_canonical(name, strlen(name), ret->name);
-}
-
-static void read_sender(
-    const struct config *config, const char *sender, struct address *ret)
-{
-	size_t len = sender ? strlen(sender) : 0;
-	if (!sender) {
-		*ret = (struct address){.kind = ADDRESS_ABSENT};
-		return;
-	}
-	if (len >= 2 && sender[0] == '<' && sender[len - 1] == '>') {
-		sender++;
-		len -= 2;
-	}
-	address_canonical(sender, len, config->recipient_delimiter, ret);
-}
-
-static void read_user(const struct session_mail *mail, struct address *ret)
-{
-	*ret = (struct address){.kind = ADDRESS_ABSENT};
-	if (!is_told(mail->auth_authen))
-		return;
-	user_canonical(mail->auth_authen, strlen(mail->auth_authen), ret);
-	/* A login of blanks alone is one all the same. */
-	if (ret->kind != ADDRESS_OK)
-		*ret = (struct address){.kind = ADDRESS_BAD};
-}
-
 /* The facts of sign_permitted(); the author is known later. */
 static struct sign_facts sign_facts_of(const struct message *message)
 {
 	return (struct sign_facts){
-	    .local = message->local,
-	    .user = &message->user,
-	    .relay = message->relay,
-	    .sender = &message->sender,
+	    .local = message->arrival.local,
+	    .user = &message->arrival.user,
+	    .relay = message->arrival.relay,
+	    .sender = &message->arrival.sender,
 	    .author = &message->author,
 	};
 }
 
-static bool is_masked_port(const struct config *config, const char *port)
-{
-	if (!is_told(port) || strlen(port) > 5 ||
-	    strspn(port, "0123456789") != strlen(port))
-		return false;
-	unsigned long number = strtoul(port, NULL, 10);
-	return number <= UINT16_MAX &&
-	       port_list_has(&config->milter.mask.ports, (uint16_t)number);
-}
-
-static void read_mail(struct message *message, const struct session_mail *mail)
-{
-	const struct config *config = message->generation->config;
-	read_client(mail, &message->client);
-	read_sender(config, mail->sender, &message->sender);
-	read_user(mail, &message->user);
-	message->local = is_local(mail, &message->client);
-	message->relay =
-	    relay_host_look_up(config, &message->client, &message->sender, NULL);
-	struct sign_facts facts = sign_facts_of(message);
-	message->sign = config->milter.dkim.keys_count > 0 && sign_possible(&facts);
-	message->mask = is_masked_port(config, mail->daemon_port);
-
-	copy_word(message->hostname, sizeof(message->hostname), mail->hostname);
-	if (message->hostname[0] == '\0')
-		copy_word(message->hostname, sizeof(message->hostname), config->hostname);
-	copy_printable(
-	    message->client_addr, sizeof(message->client_addr), mail->client_addr);
-	if (is_told(mail->client_name) && strcmp(mail->client_name, "unknown") != 0)
-		copy_word(
-		    message->client_name, sizeof(message->client_name),
-		    mail->client_name);
-	copy_word(message->login, sizeof(message->login), mail->auth_authen);
-	copy_printable(message->queue_id, sizeof(message->queue_id), mail->queue_id);
-	message->hop = (struct mask_hop){
-	    .hostname = message->hostname,
-	    .queue_id = message->queue_id,
-	    .smtputf8 = mail->smtputf8,
-	    .esmtp = mail->esmtp,
-	    .tls = is_told(mail->tls_version),
-	    .authenticated = is_told(mail->auth_authen),
-	    .time = time(NULL),
-	};
-}
-
 enum session_answer session_mail(
-    struct session *session, const struct session_mail *mail,
+    struct session *session, const struct arrival_told *told,
     struct session_reply *ret_reply)
 {
 	session_message_done(session);
@@ -279,17 +151,19 @@ enum session_answer session_mail(
 	atomic_fetch_add(&messages, 1);
 	message->generation = generation_slot_get(session->slot);
 	session->message = message;
-	read_mail(message, mail);
 
-	if (message->generation->config->milter.mask.ports.count > 0 && !message->local &&
-	    !is_told(mail->daemon_port)) {
+	const struct config *config = message->generation->config;
+	arrival_read(config, told, time(NULL), &message->arrival);
+	struct sign_facts facts = sign_facts_of(message);
+	message->sign = config->milter.dkim.keys_count > 0 && sign_possible(&facts);
+	message->mask = message->arrival.masked_port;
+
+	if (config->milter.mask.ports.count > 0 && message->arrival.port_missing) {
 		log_error(
 		    "client=%s is refused with 451: the MTA does not tell {daemon_port}, "
-		    "so "
-		    "nobody knows whether milter.mask.ports applies; Postfix 3.2 or "
-		    "later "
-		    "is needed",
-		    message->client_addr);
+		    "so nobody knows whether milter.mask.ports applies; Postfix 3.2 or "
+		    "later is needed",
+		    message->arrival.client_addr);
 		session_message_done(session);
 		return refuse_for_now(ret_reply, "port not known");
 	}
@@ -299,7 +173,7 @@ enum session_answer session_mail(
 		return SESSION_ACCEPT;
 	}
 	if (message->mask)
-		release_warn_once(mail->version);
+		release_warn_once(told->version);
 	return SESSION_CONTINUE;
 }
 
@@ -321,6 +195,10 @@ static void take_fault(struct message *message, int r)
 {
 	if (r == 0)
 		return;
+	char text[SIGN_ERROR_TEXT_MAX];
+	printable_ascii(
+	    text, sizeof(text), message->fault_text, strlen(message->fault_text));
+	strcpy(message->fault_text, text);
 	message->fault = r == SIGN_UNSIGNABLE ? FAULT_MESSAGE : FAULT_OWN;
 	message->sign = false;
 	message->signature = signature_free(message->signature);
@@ -407,7 +285,7 @@ static void begin_signature(struct message *message)
 	    .signer = message->generation->signer,
 	    .key = message->key,
 	    .domain = message->signing_domain,
-	    .id = message->queue_id,
+	    .id = message->arrival.queue_id,
 	    .masked = message->mask,
 	};
 	take_fault(
@@ -419,7 +297,10 @@ static void begin_signature(struct message *message)
 void session_end_of_headers(struct session *session)
 {
 	struct message *message = session->message;
-	if (!message || message->fault != FAULT_NONE)
+	if (!message)
+		return;
+	message->headers_ended = true;
+	if (message->fault != FAULT_NONE)
 		return;
 	if (message->headers.over) {
 		snprintf(
@@ -455,7 +336,7 @@ static enum session_answer answer_fault(
 	case FAULT_MESSAGE:
 		log_info(
 		    "queue_id=%s is refused with 554: it cannot leave as configured: %s",
-		    message->queue_id, message->fault_text);
+		    message->arrival.queue_id, message->fault_text);
 		return refuse(
 		    reply, "554", "5.6.0", "Message refused by Postern: %s",
 		    message->fault_text);
@@ -464,7 +345,7 @@ static enum session_answer answer_fault(
 			log_error(
 			    "queue_id=%s leaves unsigned, as milter.dkim.on_error says: "
 			    "%s",
-			    message->queue_id, message->fault_text);
+			    message->arrival.queue_id, message->fault_text);
 			return SESSION_CONTINUE;
 		}
 		break;
@@ -472,8 +353,8 @@ static enum session_answer answer_fault(
 		break;
 	}
 	log_error(
-	    "queue_id=%s is refused with 451, the client keeps it: %s", message->queue_id,
-	    message->fault_text);
+	    "queue_id=%s is refused with 451, the client keeps it: %s",
+	    message->arrival.queue_id, message->fault_text);
 	return refuse_for_now(reply, "signing failed");
 }
 
@@ -484,13 +365,13 @@ static int make_plan(struct session *session, const char *signature, struct plan
 	    .config = message->generation->config,
 	    .headers = &message->headers,
 	    .mask = message->mask,
-	    .hop = message->hop,
+	    .hop = message->arrival.hop,
 	    .client =
 		{
-		    .address = message->client_addr,
-		    .name = message->client_name,
+		    .address = message->arrival.client_addr,
+		    .name = message->arrival.client_name,
 		    .helo = session->helo,
-		    .login = message->login,
+		    .login = message->arrival.login,
 		},
 	    .signature = signature,
 	};
@@ -522,9 +403,14 @@ enum session_answer session_end_of_message(
 	*ret = (struct plan){0};
 	if (!message)
 		return refuse_for_now(ret_reply, "no message under way");
-	if (is_told(queue_id))
-		copy_printable(message->queue_id, sizeof(message->queue_id), queue_id);
+	arrival_set_queue_id(&message->arrival, queue_id);
 
+	if (!message->headers_ended && message->fault == FAULT_NONE) {
+		message->fault = FAULT_FATAL;
+		snprintf(
+		    message->fault_text, sizeof(message->fault_text),
+		    "the MTA ended the message before its headers");
+	}
 	if (message->signature && message->fault == FAULT_NONE) {
 		int r =
 		    signature_finish(message->signature, &signature, message->fault_text);
@@ -537,7 +423,7 @@ enum session_answer session_end_of_message(
 	if (make_plan(session, signature, ret) < 0) {
 		log_error(
 		    "queue_id=%s is refused with 451, the client keeps it: out of memory",
-		    message->queue_id);
+		    message->arrival.queue_id);
 		return refuse_for_now(ret_reply, "out of memory");
 	}
 	message->received_masked = count_received(ret);
@@ -550,22 +436,23 @@ static void log_message(const struct message *message)
 	if (message->signature) {
 		size_t long_lines = signature_long_lines(message->signature);
 		log_info(
-		    "queue_id=%s signed d=%s s=%s a=rsa-sha256%s", message->queue_id,
-		    message->signing_domain, message->key->selector, masked);
+		    "queue_id=%s signed d=%s s=%s a=rsa-sha256%s",
+		    message->arrival.queue_id, message->signing_domain,
+		    message->key->selector, masked);
 		if (long_lines > 0)
 			log_info(
 			    "queue_id=%s has %zu lines of more than %d bytes: Postfix "
 			    "folds them on delivery, which breaks the signature; the "
 			    "sender's program should encode them",
-			    message->queue_id, long_lines, SIGN_LONG_LINE);
+			    message->arrival.queue_id, long_lines, SIGN_LONG_LINE);
 		return;
 	}
 	if (message->unsigned_why[0])
 		log_line(
 		    message->unsigned_level, "queue_id=%s unsigned: %s%s",
-		    message->queue_id, message->unsigned_why, masked);
+		    message->arrival.queue_id, message->unsigned_why, masked);
 	else
-		log_debug("queue_id=%s%s", message->queue_id, masked);
+		log_debug("queue_id=%s%s", message->arrival.queue_id, masked);
 }
 
 static void count_message(const struct message *message)
@@ -592,7 +479,7 @@ enum session_answer session_edited(
 	log_error(
 	    "queue_id=%s is refused with 451, the client keeps it: the MTA did not take "
 	    "the change of a header (%s)",
-	    message->queue_id, failed);
+	    message->arrival.queue_id, failed);
 	return refuse_for_now(ret_reply, "headers not changed");
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "milter/arrival.h"
 #include "milter/generation.h"
 #include "milter/plan.h"
 
@@ -23,20 +24,6 @@
 
 struct session;
 
-/* What the MTA tells at MAIL FROM; NULL: not told. Copied where it is kept. */
-struct session_mail {
-	const char *sender;      /* with or without angle brackets */
-	bool smtputf8, esmtp;    /* by the parameters of MAIL */
-	const char *daemon_port; /* {daemon_port} */
-	const char *client_addr; /* {client_addr} */
-	const char *client_name; /* {client_name} */
-	const char *auth_authen; /* {auth_authen} */
-	const char *tls_version; /* {tls_version} */
-	const char *hostname;    /* j */
-	const char *version;     /* v */
-	const char *queue_id;    /* i */
-};
-
 enum session_answer {
 	SESSION_CONTINUE,
 	SESSION_ACCEPT, /* nothing to do for this message: its session state is gone */
@@ -56,7 +43,7 @@ void session_helo(struct session *session, const char *name);
 
 /* Begins a message; one that was under way is dropped. */
 enum session_answer session_mail(
-    struct session *session, const struct session_mail *mail,
+    struct session *session, const struct arrival_told *told,
     struct session_reply *ret_reply);
 void session_header(struct session *session, const char *name, const char *value);
 void session_end_of_headers(struct session *session);

@@ -283,6 +283,20 @@ def test_a_killed_child_is_started_again_and_nobody_is_turned_away(milter_at_res
     daemon.reload("configuration .* reloaded")
 
 
+def test_a_child_that_dies_again_and_again_is_started_more_slowly(milter_at_rest):  # noqa: F811
+    milter_at_rest.allow("child 0 was killed by signal 9")
+    daemon = milter_at_rest.start()
+    mark = 0
+    for wait in (100, 200, 400, 800):
+        child, = daemon.children()
+        os.kill(child, signal.SIGKILL)
+        line = daemon.daemon.process.wait_for_line("started again in", mark)
+        assert f"in {wait} ms" in line
+        daemon.daemon.process.wait_for_line("child 0 serves again", mark)
+        mark = daemon.daemon.mark()
+    assert_serves(daemon)
+
+
 def test_a_child_that_finds_a_broken_file_is_tried_again(milter_at_rest):  # noqa: F811
     milter_at_rest.allow("child 0|postern.json")
     daemon = milter_at_rest.start()

@@ -84,7 +84,7 @@ static int tear_down(void **state)
 	return config_files_teardown(state);
 }
 
-static const struct session_mail user_on_587 = {
+static const struct arrival_told user_on_587 = {
     .sender = "<x@a.example>",
     .esmtp = true,
     .daemon_port = "587",
@@ -109,7 +109,7 @@ struct outcome {
 
 /* A message; @headers: name, value, ..., NULL. What is logged lands in @said. */
 static struct outcome run(
-    const struct session_mail *mail, const char *const *headers, const char *body)
+    const struct arrival_told *mail, const char *const *headers, const char *body)
 {
 	struct outcome outcome = {.end = SESSION_ACCEPT};
 	struct session *session;
@@ -191,7 +191,7 @@ static void test_who(void **state)
 	static const char *const headers[] = FROM_X;
 	publish("", good_pem);
 	for (size_t i = 0; i < sizeof(mails) / sizeof(mails[0]); i++) {
-		struct session_mail mail = user_on_587;
+		struct arrival_told mail = user_on_587;
 		mail.daemon_port = mails[i].port;
 		mail.client_addr = mails[i].addr;
 		mail.client_name = mails[i].name;
@@ -240,7 +240,7 @@ static void test_authors(void **state)
 	publish("", good_pem);
 	for (size_t i = 0; i < sizeof(authors) / sizeof(authors[0]); i++) {
 		const char *headers[] = {"From", authors[i].from, NULL};
-		struct session_mail mail = user_on_587;
+		struct arrival_told mail = user_on_587;
 		mail.sender = authors[i].sender;
 		struct outcome outcome = run(&mail, headers, "x\r\n");
 		if (outcome.end != SESSION_CONTINUE)
@@ -324,7 +324,7 @@ static void test_too_many_headers(void **state)
 	struct outcome outcome = run(&user_on_587, headers, "x\r\n");
 	expect_refusal("20,001 headers", &outcome, "554", "more than 20000 headers");
 	/* Masking needs them all too. */
-	struct session_mail mail = user_on_587;
+	struct arrival_told mail = user_on_587;
 	mail.auth_authen = NULL;
 	outcome = run(&mail, headers, "x\r\n");
 	expect_refusal("20,001 headers, unsigned", &outcome, "554", "20000 headers");
@@ -406,6 +406,22 @@ static void test_reload_in_mid_message(void **state)
 	session_free(session);
 }
 
+static void test_end_before_the_headers_end(void **state)
+{
+	(void)state;
+	struct session *session;
+	struct session_reply reply;
+	struct plan plan;
+	publish("", good_pem);
+	assert_int_equal(session_new(slot, &session), 0);
+	session_mail(session, &user_on_587, &reply);
+	session_header(session, "From", " x@a.example");
+	assert_int_equal(
+	    session_end_of_message(session, "4XyZ", &plan, &reply), SESSION_REFUSE);
+	assert_string_equal(reply.code, "451");
+	session_free(session);
+}
+
 static void test_end_without_a_message(void **state)
 {
 	(void)state;
@@ -426,7 +442,7 @@ static void test_port_not_told(void **state)
 {
 	(void)state;
 	static const char *const headers[] = FROM_X;
-	struct session_mail mail = user_on_587;
+	struct arrival_told mail = user_on_587;
 	mail.daemon_port = NULL;
 	publish("", good_pem);
 	struct outcome outcome = run(&mail, headers, "x");
@@ -457,6 +473,7 @@ int main(void)
 	    cmocka_unit_test(test_edits_that_were_not_taken),
 	    cmocka_unit_test(test_abort),
 	    cmocka_unit_test(test_reload_in_mid_message),
+	    cmocka_unit_test(test_end_before_the_headers_end),
 	    cmocka_unit_test(test_end_without_a_message),
 	    cmocka_unit_test(test_port_not_told),
 	    cmocka_unit_test(test_leaving),
