@@ -5,26 +5,39 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 /*
- * A ring of fixed-size names with an open-addressing index over it. Postfix's instances
- * are short ("2a3c.6740f1b2.9f1e8.0"); a longer one stands as its digest.
+ * Shards by hash, each with its lock, a ring of fixed-size names and an open-addressing
+ * index over it; the index keeps the hash too, so that a probe looks at no other name.
+ * Postfix's instances are short ("2a3c.6740f1b2.9f1e8.0"); a longer one stands as its
+ * digest.
  */
+
+#define SHARDS_MAX 16
+
+/* A smaller table is one shard: then "the oldest" is exact. */
+#define SHARD_NAMES_MIN 16384
 
 #define NAME_MAX_LEN 71
 
-/* All recipients together; beyond it the oldest instances lose theirs. */
+/* All recipients of all shards together; beyond its part a shard's oldest instances lose
+ * theirs. */
 #define RECIPIENTS_BYTES_ALL (16 * 1024 * 1024)
 
 /* The first room for recipients: one usual address. */
 #define RECIPIENTS_BYTES_FIRST 48
 
 struct name {
+	uint32_t hash;
 	uint8_t len;
 	char text[NAME_MAX_LEN];
+};
+
+struct slot {
+	uint32_t position; /* in the ring, + 1; 0 is free */
+	uint32_t hash;
 };
 
 struct entry {
@@ -34,39 +47,44 @@ struct entry {
 	char *recipients; /* each ended by a NUL */
 };
 
-struct instances {
+struct shard {
 	pthread_mutex_t lock;
-	atomic_size_t used; /* names in the ring; 0 answers without the lock */
+	size_t used; /* names in the ring */
 	size_t max;
 	size_t next; /* where the ring is written next */
 	size_t mask; /* of the index: a power of two, at least twice @max */
 	struct entry *ring;
-	uint32_t *index; /* ring position + 1; 0 is free */
-	size_t recipients_bytes;
+	struct slot *index;
+	size_t recipients_bytes, recipients_bytes_max;
 	size_t shed; /* ring position after the last one whose recipients went */
 };
 
-static void set_name(struct slice instance, struct name *ret)
-{
-	if (instance.len <= NAME_MAX_LEN) {
-		ret->len = (uint8_t)instance.len;
-		memcpy(ret->text, instance.data, instance.len);
-		return;
-	}
-	char hex[DIGEST_HEX_LEN + 1];
-	digest_hex(instance.data, instance.len, hex);
-	ret->len = DIGEST_HEX_LEN;
-	memcpy(ret->text, hex, DIGEST_HEX_LEN);
-}
+struct instances {
+	size_t count; /* of shards: a power of two */
+	struct shard shards[SHARDS_MAX];
+};
 
 /* FNV-1a: the names come from our own Postfix, and the table is bounded anyway. */
-static size_t hash(const struct name *name)
+static uint32_t hash(const char *text, size_t len)
 {
 	uint64_t value = 14695981039346656037U;
 
-	for (size_t i = 0; i < name->len; i++)
-		value = (value ^ (uint8_t)name->text[i]) * 1099511628211U;
-	return (size_t)(value ^ value >> 32);
+	for (size_t i = 0; i < len; i++)
+		value = (value ^ (uint8_t)text[i]) * 1099511628211U;
+	return (uint32_t)(value ^ value >> 32);
+}
+
+static void set_name(struct slice instance, struct name *ret)
+{
+	char hex[DIGEST_HEX_LEN + 1];
+
+	if (instance.len > NAME_MAX_LEN) {
+		digest_hex(instance.data, instance.len, hex);
+		instance = (struct slice){hex, DIGEST_HEX_LEN};
+	}
+	ret->len = (uint8_t)instance.len;
+	memcpy(ret->text, instance.data, instance.len);
+	ret->hash = hash(instance.data, instance.len);
 }
 
 static bool same(const struct name *a, const struct name *b)
@@ -75,29 +93,31 @@ static bool same(const struct name *a, const struct name *b)
 }
 
 /* The slot that holds @name, or the free one where it would stand. */
-static size_t find_slot(const struct instances *table, const struct name *name)
+static size_t find_slot(const struct shard *table, const struct name *name)
 {
-	size_t slot = hash(name) & table->mask;
+	size_t at = name->hash & table->mask;
 
-	while (table->index[slot] != 0 &&
-	       !same(&table->ring[table->index[slot] - 1].name, name))
-		slot = (slot + 1) & table->mask;
-	return slot;
+	for (;; at = (at + 1) & table->mask) {
+		const struct slot *slot = &table->index[at];
+		if (slot->position == 0 ||
+		    (slot->hash == name->hash &&
+		     same(&table->ring[slot->position - 1].name, name)))
+			return at;
+	}
 }
 
 /* Frees @slot and moves back what had to step over it (Knuth, 6.4 R). */
-static void remove_slot(struct instances *table, size_t slot)
+static void remove_slot(struct shard *table, size_t slot)
 {
 	size_t hole = slot;
 
 	for (;;) {
-		table->index[hole] = 0;
+		table->index[hole].position = 0;
 		for (;;) {
 			slot = (slot + 1) & table->mask;
-			if (table->index[slot] == 0)
+			if (table->index[slot].position == 0)
 				return;
-			size_t home =
-			    hash(&table->ring[table->index[slot] - 1].name) & table->mask;
+			size_t home = table->index[slot].hash & table->mask;
 			bool stays = hole <= slot ? hole < home && home <= slot
 						  : hole < home || home <= slot;
 			if (!stays)
@@ -108,44 +128,61 @@ static void remove_slot(struct instances *table, size_t slot)
 	}
 }
 
-int instances_new(size_t max, struct instances **ret)
+static int shard_init(struct shard *table, size_t max, size_t recipients_bytes_max)
 {
-	struct instances *table = calloc(1, sizeof(*table));
 	size_t slots = 2;
 
-	if (!table)
-		return -ENOMEM;
 	while (slots < 2 * max)
 		slots *= 2;
+	if (pthread_mutex_init(&table->lock, NULL) != 0)
+		return -ENOMEM;
 	table->max = max;
 	table->mask = slots - 1;
+	table->recipients_bytes_max = recipients_bytes_max;
 	table->ring = calloc(max, sizeof(*table->ring));
 	table->index = calloc(slots, sizeof(*table->index));
-	if (!table->ring || !table->index ||
-	    pthread_mutex_init(&table->lock, NULL) != 0) {
-		free(table->ring);
-		free(table->index);
-		free(table);
+	return table->ring && table->index ? 0 : -ENOMEM;
+}
+
+int instances_new(size_t max, struct instances **ret)
+{
+	struct instances *instances = calloc(1, sizeof(*instances));
+	size_t shards = 1;
+
+	if (!instances)
 		return -ENOMEM;
+	while (shards < SHARDS_MAX && max / (2 * shards) >= SHARD_NAMES_MIN)
+		shards *= 2;
+	for (size_t i = 0; i < shards; i++) {
+		instances->count++;
+		if (shard_init(
+			&instances->shards[i], max / shards,
+			RECIPIENTS_BYTES_ALL / shards) < 0) {
+			instances_free(instances);
+			return -ENOMEM;
+		}
 	}
-	*ret = table;
+	*ret = instances;
 	return 0;
 }
 
-struct instances *instances_free(struct instances *table)
+struct instances *instances_free(struct instances *instances)
 {
-	if (!table)
+	if (!instances)
 		return NULL;
-	for (size_t i = 0; i < table->max; i++)
-		free(table->ring[i].recipients);
-	pthread_mutex_destroy(&table->lock);
-	free(table->ring);
-	free(table->index);
-	free(table);
+	for (size_t n = 0; n < instances->count; n++) {
+		struct shard *table = &instances->shards[n];
+		for (size_t i = 0; table->ring && i < table->max; i++)
+			free(table->ring[i].recipients);
+		pthread_mutex_destroy(&table->lock);
+		free(table->ring);
+		free(table->index);
+	}
+	free(instances);
 	return NULL;
 }
 
-static void forget_recipients(struct instances *table, struct entry *entry)
+static void forget_recipients(struct shard *table, struct entry *entry)
 {
 	table->recipients_bytes -= entry->recipients_size;
 	free(entry->recipients);
@@ -153,55 +190,67 @@ static void forget_recipients(struct instances *table, struct entry *entry)
 	entry->recipients_len = entry->recipients_size = 0;
 }
 
-/* Under the lock. NULL: not known. */
-static struct entry *find(struct instances *table, struct slice instance)
+/* Locks the shard of @instance, whose name becomes *ret_name. */
+static struct shard *lock_shard(
+    struct instances *instances, struct slice instance, struct name *ret_name)
 {
-	struct name name;
+	set_name(instance, ret_name);
+	/* The low bits choose the slot. */
+	size_t n = ret_name->hash >> 24 & (instances->count - 1);
+	struct shard *table = &instances->shards[n];
+	pthread_mutex_lock(&table->lock);
+	return table;
+}
 
-	set_name(instance, &name);
-	uint32_t position = table->index[find_slot(table, &name)];
+/* Under the lock. NULL: not known. */
+static struct entry *find(struct shard *table, const struct name *name)
+{
+	uint32_t position = table->index[find_slot(table, name)].position;
+
 	return position ? &table->ring[position - 1] : NULL;
 }
 
-/* Under the lock: the entry of @instance, made if there is none. */
-static struct entry *find_or_make(struct instances *table, struct slice instance)
+/* Under the lock: the entry of @name, made if there is none. */
+static struct entry *find_or_make(struct shard *table, const struct name *name)
 {
-	struct name name;
+	size_t slot = find_slot(table, name);
 
-	set_name(instance, &name);
-	size_t slot = find_slot(table, &name);
-	if (table->index[slot] != 0)
-		return &table->ring[table->index[slot] - 1];
+	if (table->index[slot].position != 0)
+		return &table->ring[table->index[slot].position - 1];
 	struct entry *place = &table->ring[table->next];
 	if (table->used == table->max) {
 		remove_slot(table, find_slot(table, &place->name));
-		slot = find_slot(table, &name);
+		slot = find_slot(table, name);
 		forget_recipients(table, place);
 	} else {
 		table->used++;
 	}
-	place->name = name;
+	place->name = *name;
 	place->granted = false;
-	table->index[slot] = (uint32_t)table->next + 1;
+	table->index[slot] = (struct slot){(uint32_t)table->next + 1, name->hash};
 	table->next = (table->next + 1) % table->max;
 	return place;
 }
 
-void instances_set_granted(struct instances *table, struct slice instance)
+void instances_set_granted(struct instances *instances, struct slice instance)
 {
+	struct name name;
+
 	if (instance.len == 0)
 		return;
-	pthread_mutex_lock(&table->lock);
-	find_or_make(table, instance)->granted = true;
+	struct shard *table = lock_shard(instances, instance, &name);
+	find_or_make(table, &name)->granted = true;
 	pthread_mutex_unlock(&table->lock);
 }
 
-bool instances_was_granted(struct instances *table, struct slice instance)
+bool instances_was_granted(struct instances *instances, struct slice instance)
 {
-	if (instance.len == 0 || table->used == 0)
+	struct name name;
+
+	if (instance.len == 0)
 		return false;
-	pthread_mutex_lock(&table->lock);
-	const struct entry *entry = find(table, instance);
+	struct shard *table = lock_shard(instances, instance, &name);
+	const struct entry *entry = find(table, &name);
 	bool granted = entry && entry->granted;
 	pthread_mutex_unlock(&table->lock);
 	return granted;
@@ -221,7 +270,7 @@ static bool has_recipient(const struct entry *entry, struct slice recipient)
 }
 
 /* Under the lock: room for @len more bytes. False: there is none. */
-static bool grow(struct instances *table, struct entry *entry, size_t len)
+static bool grow(struct shard *table, struct entry *entry, size_t len)
 {
 	size_t need = entry->recipients_len + len, size = RECIPIENTS_BYTES_FIRST;
 
@@ -233,8 +282,8 @@ static bool grow(struct instances *table, struct entry *entry, size_t len)
 		size *= 2;
 	/* In the order of the ring, from where the last shedding ended: the oldest first,
 	 * and no entry is looked at twice for nothing. */
-	for (size_t i = 0;
-	     table->recipients_bytes + size > RECIPIENTS_BYTES_ALL && i < table->max;
+	for (size_t i = 0; table->recipients_bytes + size > table->recipients_bytes_max &&
+			   i < table->max;
 	     i++) {
 		struct entry *oldest = &table->ring[table->shed];
 		table->shed = (table->shed + 1) % table->max;
@@ -251,13 +300,15 @@ static bool grow(struct instances *table, struct entry *entry, size_t len)
 }
 
 void instances_add_recipient(
-    struct instances *table, struct slice instance, struct slice recipient)
+    struct instances *instances, struct slice instance, struct slice recipient)
 {
+	struct name name;
+
 	if (instance.len == 0 || recipient.len == 0 ||
 	    memchr(recipient.data, '\0', recipient.len))
 		return;
-	pthread_mutex_lock(&table->lock);
-	struct entry *entry = find_or_make(table, instance);
+	struct shard *table = lock_shard(instances, instance, &name);
+	struct entry *entry = find_or_make(table, &name);
 	if (!has_recipient(entry, recipient) && grow(table, entry, recipient.len + 1)) {
 		char *end = entry->recipients + entry->recipients_len;
 		memcpy(end, recipient.data, recipient.len);
@@ -268,15 +319,16 @@ void instances_add_recipient(
 }
 
 size_t instances_recipients(
-    struct instances *table, struct slice instance,
+    struct instances *instances, struct slice instance,
     char buf[static INSTANCE_RECIPIENTS_BYTES])
 {
+	struct name name;
 	size_t len = 0;
 
 	if (instance.len == 0)
 		return 0;
-	pthread_mutex_lock(&table->lock);
-	const struct entry *entry = find(table, instance);
+	struct shard *table = lock_shard(instances, instance, &name);
+	const struct entry *entry = find(table, &name);
 	if (entry) {
 		len = entry->recipients_len;
 		if (len > 0)

@@ -129,6 +129,13 @@ static void message_verdict(
 	move_text(limit, ret);
 }
 
+/* A remembered outcome may be of the limits before a reload, in another order. */
+static bool explains(const struct charge *charge, const struct charge_result *result)
+{
+	return charge->amount > charge->max ||
+	       result->used > charge->max - charge->amount;
+}
+
 /* The strictest limit that is over among hard ones, or among the others. -1: none. */
 static int strictest(
     const struct config *config, const struct plan *plan, const struct outcome *outcome,
@@ -139,7 +146,8 @@ static int strictest(
 	for (size_t i = 0; i < plan->charges_count && i < outcome->count; i++) {
 		const struct charge *charge = &plan->charges[i];
 		const struct limit *limit = &config->limits[charge->limit];
-		if (!outcome->results[i].over || charge->hard != hard || limit->shadow)
+		if (!outcome->results[i].over || charge->hard != hard || limit->shadow ||
+		    (hard && !explains(charge, &outcome->results[i])))
 			continue;
 		if (best < 0 ||
 		    limit->over < config->limits[plan->charges[best].limit].over)
@@ -209,6 +217,11 @@ void settle(
 	}
 	if (object(config, plan, outcome, true, ret))
 		return;
+	/* An outcome of before a reload, of a limit that is gone: it was not charged. */
+	if (outcome->kind == OUTCOME_OVER) {
+		failure_verdict(FAILURE_STORE, CHECK_LIMITS, false, ret);
+		return;
+	}
 	if (ret != &plan->verdict)
 		*ret = plan->verdict;
 	if (!plan->is_last)

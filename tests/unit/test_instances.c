@@ -158,6 +158,27 @@ static void recipients_of_all_are_bounded(void **state)
 	instances_free(table);
 }
 
+/* A large table is several shards: whatever their luck, the newest are there. */
+static void shards(void **state)
+{
+	enum { MAX = 70000, ALL = 200000, NEWEST = 40000 };
+	struct instances *table;
+	char named[128];
+	unsigned old = 0;
+	(void)state;
+
+	assert_int_equal(instances_new(MAX, &table), 0);
+	for (unsigned n = 0; n < ALL; n++)
+		instances_set_granted(table, name(n, named));
+	for (unsigned n = ALL - NEWEST; n < ALL; n++)
+		if (!instances_was_granted(table, name(n, named)))
+			fail_msg("%u of %u is forgotten", n, ALL);
+	for (unsigned n = 0; n < ALL - NEWEST; n++)
+		old += instances_was_granted(table, name(n, named));
+	assert_in_range(old, 1, MAX - NEWEST);
+	instances_free(table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +187,7 @@ int main(void)
 	    cmocka_unit_test(recipients_are_kept_in_order),
 	    cmocka_unit_test(recipients_of_one_instance_are_bounded),
 	    cmocka_unit_test(recipients_of_all_are_bounded),
+	    cmocka_unit_test(shards),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
