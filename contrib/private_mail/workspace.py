@@ -12,13 +12,14 @@ SERVICE_USER = "nobody"
 
 
 class Workspace:
-    """A directory under /tmp that other users can walk through.
+    """A directory under /tmp (or $POSTERN_TMP) that other users can walk through.
 
     Short, because a socket's path has at most 107 bytes; not below a checkout or a home,
     because the users postfix and nobody may not walk through those.
     """
 
-    def __init__(self, parent="/tmp"):
+    def __init__(self):
+        parent = os.environ.get("POSTERN_TMP", "/tmp")
         self.top = pathlib.Path(tempfile.mkdtemp(prefix="postern-", dir=parent))
         self.top.chmod(0o755)
 

@@ -60,7 +60,11 @@ class Stage:
 def play(stage):
     """Plays all scenes; returns the names of those that failed."""
     failed = []
-    scenes.prepare(stage)
+    try:
+        scenes.prepare(stage)
+    except Exception as error:
+        print(f"   FAILED: {type(error).__name__}: {error}")
+        return ["0 (prepare)"]
     for number, scene in enumerate(scenes.ALL, 1):
         print(f"\n{number}. {' '.join(scene.__doc__.split())}\n")
         try:

@@ -13,6 +13,7 @@ POSTERN_BUILD names the build folder (default: build in the checkout).
 import os
 import pathlib
 import re
+import signal
 import sys
 
 import pytest
@@ -32,6 +33,8 @@ BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", ROOT / "build")).resolve()
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "threads: worth running under ThreadSanitizer")
+    # A run that is ended from outside takes its Postfixes and daemons with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@
 Not here: what a delivered message looks like (test_delivered_headers.py).
 """
 
+import re
+
 import pytest
 
 from letters import letter
@@ -134,6 +136,28 @@ def test_relay_host_forms(mail, postern_on, sink, host, workspace):
           sink, OUTSIDE)
 
 
+# A client's name as Postfix found it (NAME is confirmed by its address, REVERSE_NAME is
+# what its owner claims), and the answers to outside and inside.
+NAMES = [
+    ({"NAME": "mail.example.org"}, 250, 250, "confirmed"),
+    ({"NAME": "mail.elsewhere.example"}, 554, 250, "another name"),
+    ({"NAME": "[UNAVAILABLE]", "REVERSE_NAME": "mail.example.org"}, 450, 250,
+     "only claimed: who can tell, so not now"),
+    ({"NAME": "[TEMPUNAVAIL]"}, 450, 250, "DNS is away"),
+]
+
+
+@pytest.mark.parametrize("names, outside, inside, why", NAMES, ids=[row[3] for row in NAMES])
+def test_relay_host_by_name(mail, postern, sink, names, outside, inside, why):
+    postern(relay={"hosts": ["host:mail.example.org"]})
+    for recipient, code in ((OUTSIDE, outside), (INSIDE, inside)):
+        with mail.client("smtp") as client:
+            client.xclient(ADDR="203.0.113.25", **names)
+            reply = client.message("app@example.org", [recipient], letter("app@example.org"))
+        assert reply.code == code, reply
+    sink.wait_for((outside == 250) + (inside == 250))
+
+
 def test_relay_host_needs_no_auth_on_submission(mail, postern, sink):
     postern(relay={"hosts": [RELAY_HOST]})
     client = mail.client("submission", RELAY_HOST)
@@ -227,6 +251,20 @@ def test_limit_on_messages(mail, postern, sink):
     # Another user's count is his own.
     assert send(mail.user("bob@example.org"), "bob@example.org", OUTSIDE).code == 250
     sink.wait_for(4)
+
+
+def test_limit_that_holds(mail, postern, sink):
+    """Over the limit, mail is taken and waits in Postfix's hold queue for a person."""
+    postern(limits=[{"name": "user-hour", "per": "user", "count": "messages", "max": 1,
+                     "window": "1h", "over": "hold"}])
+    mark = mail.postfix.process.mark()
+    replies = [send(mail.user(), "ada@example.org", OUTSIDE) for _ in range(2)]
+    assert [reply.code for reply in replies] == [250, 250]
+    sink.one()
+    held = re.search(r"queued as (\w+)", replies[1].text)[1]
+    mail.postfix.wait_for_log(rf"{held}: hold: ", mark)
+    assert any(f'"{held}"' in line and '"hold"' in line for line in mail.postfix.queued())
+    assert mail.postfix.command("postsuper", "-d", held).returncode == 0
 
 
 def test_limit_on_recipients_counts_each(mail, postern, sink):
