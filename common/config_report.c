@@ -122,7 +122,7 @@ static size_t file_order(const struct config_build *build, const char *file)
 	return files->count;
 }
 
-static void add_message(
+__attribute__((format(printf, 4, 0))) static void add_message(
     struct config_build *build, struct where where, const struct config_value *value,
     const char *format, va_list args)
 {

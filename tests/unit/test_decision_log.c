@@ -308,25 +308,22 @@ static void nobody_waits(void **state)
 	memset(line, 'x', sizeof(line));
 	line[sizeof(line) - 1] = '\n';
 	assert_int_equal(mkfifo(fixture->path, 0600), 0);
+	/* A pipe keeps what was written only while somebody has it open. */
+	int reader = open(fixture->path, O_RDONLY | O_NONBLOCK);
+	assert_true(reader >= 0);
 	assert_int_equal(capture_begin(&capture), 0);
 	assert_int_equal(decision_log_new(fixture->path, &log), 0);
-	int64_t slowest_ms = 0;
-	for (int i = 0; i < LINES; i++) {
-		int64_t began_ms = clock_ms();
+	/* Would one of these wait, the test would never end. */
+	for (int i = 0; i < LINES; i++)
 		decision_log_write(log, line, sizeof(line));
-		if (clock_ms() - began_ms > slowest_ms)
-			slowest_ms = clock_ms() - began_ms;
-	}
-	int reader = open(fixture->path, O_RDONLY | O_NONBLOCK);
 	decision_log_free(log);
 	capture_end(&capture, said, sizeof(said));
-	size_t there = 0, len = 0;
+	size_t there = 0;
 	static char data[1 << 20];
-	for (ssize_t n; (n = read(reader, data, sizeof(data))) > 0; len += (size_t)n)
+	for (ssize_t n; (n = read(reader, data, sizeof(data))) > 0;)
 		for (ssize_t i = 0; i < n; i++)
 			there += data[i] == '\n';
 	close(reader);
-	assert_in_range(slowest_ms, 0, 100);
 	assert_in_range(there, 1, LINES - 1);
 	assert_int_equal(lost(fixture) + there, LINES);
 }
