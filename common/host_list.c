@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/host_dns.h"
 #include "common/list_table.h"
 #include "common/lists.h"
 #include "common/prefix_table.h"
@@ -12,12 +13,14 @@
 
 /*
  * Written addresses of both families in prefix tables; names ("mail.example.org" exact,
- * ".example.org" subdomains) in text tables, one for entries and one for exceptions.
+ * ".example.org" subdomains) in text tables, one for entries and one for exceptions;
+ * entries from DNS in a struct host_dns.
  */
 struct host_list {
 	struct list_places places; /* of the prefixes; the names keep their own */
 	struct prefix_table v4, v6;
 	struct list_table names, name_exceptions;
+	struct host_dns *dns; /* NULL: no entry comes from DNS */
 	size_t count;
 	size_t any_count;
 
@@ -27,7 +30,7 @@ struct host_list {
 	bool has_address_exceptions;
 
 	/* After host_list_seal() said -EEXIST. */
-	enum { CONFLICT_NONE, CONFLICT_PREFIX, CONFLICT_NAME } conflict;
+	enum { CONFLICT_NONE, CONFLICT_PREFIX, CONFLICT_NAME, CONFLICT_DNS } conflict;
 	struct ip conflict_network;
 	struct prefix_entry conflict_entries[2];
 };
@@ -50,7 +53,8 @@ static const char catch_all[] =
     "would let every host in, which a list that grants does not take";
 static const char expected[] =
     "expected an address, a range like 192.0.2.0/24, 192.0.2., .example.org, "
-    "host:mail.example.org, or one of these after !";
+    "host:mail.example.org, a name to resolve like mail.example.org, or "
+    "example.org/mx (/a, /aaaa, /spf), or one of these after !";
 
 static bool is_word(const char *text, size_t len, const char *word)
 {
@@ -62,21 +66,6 @@ static bool has_prefix(const char *text, size_t len, const char *prefix)
 	size_t n = strlen(prefix);
 
 	return len >= n && strncasecmp(text, prefix, n) == 0;
-}
-
-static bool has_suffix(const char *text, size_t len, const char *suffix)
-{
-	size_t n = strlen(suffix);
-
-	return len >= n && strncasecmp(text + len - n, suffix, n) == 0;
-}
-
-static bool is_digits(const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (text[i] < '0' || text[i] > '9')
-			return false;
-	return len > 0;
 }
 
 /* Digits, dots and slashes: IPv4, or to be IPv4. */
@@ -189,23 +178,22 @@ static const char *add_name(const struct adding *adding, const char *text, size_
 	return NULL;
 }
 
-static const char *refuse_dns(const struct adding *adding, size_t suffix)
+static const char *add_dns(const struct adding *adding)
 {
-	char name[ADDRESS_DOMAIN_MAX + 1];
-	size_t n = domain_canonical(adding->text, adding->len - suffix, name);
-	const char *dot = memrchr(name, '.', n);
-	const char *last = dot ? dot + 1 : name;
+	char domain[ADDRESS_DOMAIN_MAX + 1];
+	enum host_dns_kind kind;
 
-	/* No top-level domain is a number; this was to be addresses. */
-	if (!n || name[0] == '[' || is_digits(last, strlen(last)))
+	if (!host_dns_parse(adding->text, adding->len, &kind, domain))
 		return expected;
-	return suffix ? "is to be looked up in DNS, which is not supported yet"
-		      : "is a name to be looked up in DNS, which is not supported yet";
+	adding->list->has_address_exceptions |= adding->exception;
+	return host_dns_add(
+		   &adding->list->dns, kind, domain, adding->exception, adding->entry)
+		   ? no_memory
+		   : NULL;
 }
 
 static const char *add_entry(const struct adding *adding)
 {
-	static const char *const dns[] = {"/a", "/aaaa", "/mx", "/spf"};
 	const char *text = adding->text;
 	size_t len = adding->len;
 
@@ -223,12 +211,9 @@ static const char *add_entry(const struct adding *adding)
 	}
 	if (text[0] == '.')
 		return add_name(adding, text, len);
-	for (size_t i = 0; i < sizeof(dns) / sizeof(dns[0]); i++)
-		if (has_suffix(text, len, dns[i]))
-			return refuse_dns(adding, strlen(dns[i]));
 	if (memchr(text, ':', len))
 		return add_range(adding);
-	return refuse_dns(adding, 0);
+	return add_dns(adding);
 }
 
 int host_list_new(struct host_list **ret)
@@ -303,6 +288,11 @@ int host_list_seal(struct host_list *list, size_t *ret_repeated)
 		list->conflict = CONFLICT_NAME;
 	if (!r)
 		r = list_table_seal(&list->name_exceptions, &repeated);
+	if (r)
+		return r;
+	r = host_dns_seal(list->dns, &repeated);
+	if (r == -EEXIST)
+		list->conflict = CONFLICT_DNS;
 	if (!r)
 		*ret_repeated = repeated;
 	return r;
@@ -317,6 +307,7 @@ struct host_list *host_list_free(struct host_list *list)
 	prefix_table_done(&list->v6);
 	list_table_done(&list->names);
 	list_table_done(&list->name_exceptions);
+	host_dns_free(list->dns);
 	free(list);
 	return NULL;
 }
@@ -337,8 +328,10 @@ static void get_prefix_match(
 	strcpy(ret->text + entry->exception, text);
 }
 
+/* *ret_length: of the prefix that matched. */
 static enum host_result match_address(
-    const struct host_list *list, const struct client *client, struct list_match *ret)
+    const struct host_list *list, const struct client *client, struct list_match *ret,
+    unsigned *ret_length)
 {
 	struct prefix_entry entry = {0};
 	struct ip network = {0};
@@ -360,6 +353,7 @@ static enum host_result match_address(
 		return HOST_NO_MATCH;
 	if (ret)
 		get_prefix_match(list, &network, &entry, ret);
+	*ret_length = entry.length;
 	return entry.exception ? HOST_EXCEPTION : HOST_MATCH;
 }
 
@@ -380,10 +374,11 @@ static bool find_name(
 static enum host_result match_name(
     const struct host_list *list, const struct client *client, struct list_match *ret)
 {
-	if (!list->names.count)
+	/* Exceptions matter where there is something to except from. */
+	if (!list->names.count && !(list->dns && list->name_exceptions.count))
 		return HOST_NO_MATCH;
 	if (!client->name[0])
-		return HOST_CANNOT_TELL;
+		return list->names.count ? HOST_CANNOT_TELL : HOST_NO_MATCH;
 	if (find_name(&list->name_exceptions, client->name, ret)) {
 		if (ret) {
 			memmove(ret->text + 1, ret->text, strlen(ret->text) + 1);
@@ -399,14 +394,79 @@ static enum host_result match_name(
 	return HOST_MATCH;
 }
 
+/* Whether an exception from DNS outdoes the written address that matched. */
+static bool exception_wins(
+    const struct host_dns_finding *dns, const struct client *client, unsigned length)
+{
+	unsigned bits = client->ip.family == IP_V4 ? 32 : 128;
+
+	return dns->exception >= 0 && client->ip.family != IP_NONE &&
+	       dns->exception_hosts <= ip_number_hosts(bits - length);
+}
+
+/*
+ * With entries from DNS. @address: what the written addresses said; @doubtful: false
+ * where exceptions that cannot be told hold nobody out.
+ */
+static enum host_result match_with_dns(
+    const struct host_list *list, const struct client *client, bool doubtful,
+    enum host_result address, unsigned length, struct list_match *ret)
+{
+	struct host_dns_finding dns;
+
+	host_dns_find(list->dns, &client->ip, &dns);
+	bool in_doubt = doubtful && dns.unresolved_exceptions;
+	if (address == HOST_MATCH && !exception_wins(&dns, client, length))
+		return in_doubt ? HOST_CANNOT_TELL : HOST_MATCH;
+	if (dns.exception >= 0) {
+		if (ret)
+			host_dns_get(list->dns, dns.exception, ret);
+		return HOST_EXCEPTION;
+	}
+	enum host_result name = match_name(list, client, ret);
+	if (name == HOST_EXCEPTION)
+		return name;
+	if (name == HOST_MATCH)
+		return in_doubt ? HOST_CANNOT_TELL : name;
+	if (dns.match >= 0) {
+		/* A client whose name is not known now may be one of the exceptions. */
+		in_doubt |= doubtful && !client->name[0] && list->name_exceptions.count;
+		if (!in_doubt && ret)
+			host_dns_get(list->dns, dns.match, ret);
+		return in_doubt ? HOST_CANNOT_TELL : HOST_MATCH;
+	}
+	return dns.unresolved ? HOST_CANNOT_TELL : name;
+}
+
+static enum host_result match(
+    const struct host_list *list, const struct client *client, bool doubtful,
+    struct list_match *ret)
+{
+	unsigned length = 0;
+
+	if (!list)
+		return HOST_NO_MATCH;
+	enum host_result result = match_address(list, client, ret, &length);
+	if (list->dns && result != HOST_EXCEPTION)
+		return match_with_dns(list, client, doubtful, result, length, ret);
+	return result == HOST_NO_MATCH ? match_name(list, client, ret) : result;
+}
+
 enum host_result host_list_match(
     const struct host_list *list, const struct client *client, struct list_match *ret)
 {
-	if (!list)
-		return HOST_NO_MATCH;
+	return match(list, client, true, ret);
+}
 
-	enum host_result result = match_address(list, client, ret);
-	return result == HOST_NO_MATCH ? match_name(list, client, ret) : result;
+enum host_result host_list_match_block(
+    const struct host_list *list, const struct client *client, struct list_match *ret)
+{
+	return match(list, client, false, ret);
+}
+
+struct host_dns *host_list_dns(const struct host_list *list)
+{
+	return list ? list->dns : NULL;
 }
 
 void host_list_conflict(
@@ -416,6 +476,10 @@ void host_list_conflict(
 	assert(list->conflict != CONFLICT_NONE);
 	if (list->conflict == CONFLICT_NAME) {
 		list_table_conflict(&list->names, ret_first, ret_second);
+		return;
+	}
+	if (list->conflict == CONFLICT_DNS) {
+		host_dns_conflict(list->dns, ret_first, ret_second);
 		return;
 	}
 	get_prefix_match(

@@ -50,10 +50,20 @@ struct client {
 enum host_result {
 	HOST_NO_MATCH,
 	HOST_MATCH,
-	HOST_EXCEPTION, /* a written !ENTRY: no match, whatever names and DNS say */
+	HOST_EXCEPTION, /* an !ENTRY: no match, whatever lesser entries say */
 	/* An entry by name, and the client's name is not known; or its name matches, its
-	 * address is not known, and the list has written exceptions. */
+	 * address is not known, and the list has written exceptions. An entry from DNS
+	 * that was never resolved and may concern the client. */
 	HOST_CANNOT_TELL,
+};
+
+/* NAME, NAME/a, NAME/aaaa, NAME/mx, NAME/spf: what is asked for. */
+enum host_dns_kind {
+	HOST_DNS_BOTH, /* addresses of both families */
+	HOST_DNS_A,
+	HOST_DNS_AAAA,
+	HOST_DNS_MX,
+	HOST_DNS_SPF,
 };
 
 int host_list_new(struct host_list **ret);
@@ -67,6 +77,11 @@ int host_list_new(struct host_list **ret);
  * written address beats every name; an exception by name beats the entries by name. `any`
  * and `*` match every client, also one whose address is not known; every other address
  * entry needs an address.
+ *
+ * Entries from DNS (common/names.h resolves them) come last: every written address and
+ * every exception beats them. An exception from DNS is as specific as the network that
+ * DNS gives, and beats names, entries from DNS, and written addresses that are no more
+ * specific.
  */
 const char *host_list_add(
     struct host_list *list, const char *text, size_t len, bool grants,
@@ -91,6 +106,17 @@ struct host_list *host_list_free(struct host_list *list);
  * others. A NULL list is empty. */
 enum host_result host_list_match(
     const struct host_list *list, const struct client *client, struct list_match *ret);
+
+/*
+ * The same for a list that takes something away (block.hosts): an exception that DNS has
+ * not told yet keeps nobody out of it, where in every other list it puts all matches in
+ * doubt.
+ */
+enum host_result host_list_match_block(
+    const struct host_list *list, const struct client *client, struct list_match *ret);
+
+/* The entries that come from DNS, for common/names.c; NULL: the list has none. */
+struct host_dns *host_list_dns(const struct host_list *list);
 
 /* True when the list has no entry (an "only these" list is then off). NULL is empty.
  * The count is of the entries added, repeated ones included. */

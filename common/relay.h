@@ -12,7 +12,7 @@ enum relay_host_result {
 	RELAY_HOST_NO,         /* not in relay.hosts */
 	RELAY_HOST_GRANTS,     /* in it, and for this sender */
 	RELAY_HOST_NOT_SENDER, /* in it, but its rule does not cover this sender */
-	/* Depends on the client's name, which is not known, and the sender would be
+	/* Depends on the client's name or on DNS, not known now, and the sender would be
 	   granted. */
 	RELAY_HOST_CANNOT_TELL,
 };

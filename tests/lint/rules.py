@@ -19,6 +19,7 @@ ROOMS = {
 
 # A foreign library has one door: its headers stand in one .c and in no header.
 ONE_DOOR = {
+    "c-ares": r"ares",
     "hiredis": r"hiredis/",
     "libmaxminddb": r"maxminddb",
     "libopendkim": r"(opendkim/)?dkim\.h",

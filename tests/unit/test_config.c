@@ -298,7 +298,6 @@ static void notices(void **state)
 	    "yet",
 	    "c.json:3:23: milter.control: accepted, but no control socket is opened yet",
 	    "c.json:3:77: milter.dkim.state: accepted, but nothing is kept there yet",
-	    "c.json:4:20: dns.servers: accepted, but nothing asks these servers yet",
 	    "c.json:5:26: relay.anyone_from: 1 entry: each lets anybody relay who forges "
 	    "such "
 	    "an envelope sender",

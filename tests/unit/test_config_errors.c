@@ -620,11 +620,6 @@ static void not_supported_yet(void **state)
 	     "c.json:2:61: limits[1].count: \"refusals\" is not supported yet\n"
 	     "c.json:3:39: limits[2].count: \"clients\" is not supported yet\n"
 	     "c.json:4:39: limits[3].count: \"senders\" is not supported yet\n"},
-	    {"DNS names in a host list",
-	     "{\"relay\": {\"hosts\": [\"mail.example.org\"]}}",
-	     "c.json:1:22: relay.hosts[0]: \"mail.example.org\": is a name to be looked "
-	     "up in "
-	     "DNS, which is not supported yet\n"},
 	    {"tokens and commands",
 	     "{\"milter\": {\"mask\": {\"token_keys\": [\"k\"]}}, \"notify\": "
 	     "{\"command\": "
