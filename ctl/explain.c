@@ -2,9 +2,11 @@
 /*
  * `postern explain`: one policy request as the daemon would judge it, check by check.
  * Reads the configuration, asks no daemon, no store and no counter, charges nothing.
+ * Lists with entries from DNS are resolved first.
  */
 #include "common/cleanup.h"
 #include "common/config.h"
+#include "common/names_config.h"
 #include "common/printable.h"
 #include "common/service.h"
 #include "ctl/ctl.h"
@@ -405,6 +407,7 @@ int cmd_explain(int argc, char **argv)
 	if (r == 0)
 		r = ctl_load_config(explain->file, CONFIG_LOAD_GEOIP, &config);
 	if (r == 0) {
+		names_resolve_once(config);
 		facts_read(config, &explain->request, &explain->facts);
 		decide(config, &explain->facts, &explain->plan, &explain->trace);
 		if (explain->json)

@@ -10,6 +10,7 @@
  */
 #include "common/cleanup.h"
 #include "common/config.h"
+#include "common/names_config.h"
 #include "common/printable.h"
 #include "common/service.h"
 #include "ctl/ctl.h"
@@ -286,6 +287,8 @@ static int judge_init(struct judge *judge, const char *file)
 {
 	int r = ctl_load_config(file, CONFIG_LOAD_GEOIP, &judge->config);
 
+	if (r == 0)
+		names_resolve_once(judge->config);
 	if (r == 0 && replay_store_new(&judge->store) < 0)
 		r = EXIT_FAILURE;
 	return r;

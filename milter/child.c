@@ -4,6 +4,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/names_config.h"
 #include "common/service.h"
 #include "common/status.h"
 #include "milter/callbacks.h"
@@ -33,6 +34,7 @@ struct child {
 	const char *config_path;
 	bool first;
 	struct generation_slot *slot;
+	struct names *names;
 	bool has_page;
 	struct status *status;       /* NULL: no page */
 	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
@@ -127,6 +129,10 @@ static void publish(struct child *child)
 	child->prepared = NULL;
 	log_set_level(next->config->log.level);
 	log_notices(child, next->config);
+	if (names_take_config(child->names, next->config, NAMES_RELAY) < 0)
+		log_error(
+		    "out of memory: entries of relay.hosts that come from DNS match "
+		    "nobody until the next reload");
 	generation_slot_set(child->slot, next);
 	status_count_load(true);
 }
@@ -210,6 +216,7 @@ static _Noreturn void stop(struct child *child)
 			break;
 	}
 	child->status = status_free(child->status);
+	child->names = names_free(child->names);
 	leave(0);
 }
 
@@ -275,8 +282,11 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	}
 	log_set_level(generation->config->log.level);
 	log_notices(&child, generation->config);
-	if (generation_slot_new(generation, &child.slot) < 0) {
+	if (names_start(!first, &child.names) < 0 ||
+	    names_take_config(child.names, generation->config, NAMES_RELAY) < 0 ||
+	    generation_slot_new(generation, &child.slot) < 0) {
 		log_error("not started: out of memory");
+		names_free(child.names);
 		generation_unref(generation);
 		log_stop();
 		return 1;

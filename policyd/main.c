@@ -10,6 +10,7 @@
 #include "common/config.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/names_config.h"
 #include "common/service.h"
 #include "common/status.h"
 #include "policyd/complaints.h"
@@ -56,6 +57,7 @@ struct options {
 struct daemon {
 	struct listeners listeners;
 	struct complaints *complaints;
+	struct names *names;
 	struct reload *reload;
 	struct store *store;
 	struct instances *instances;
@@ -262,11 +264,15 @@ static int start(
 {
 	unsigned workers = workers_count(config);
 	int r = decision_log_new(config->log.decisions, &daemon->decisions);
+	if (r == 0)
+		r = names_start(false, &daemon->names);
+	if (r == 0)
+		r = names_take_config(daemon->names, config, NAMES_ALL);
 	if (r < 0) {
 		config_unref(config);
 		return r;
 	}
-	r = reload_new(options->config, config, &daemon->reload);
+	r = reload_new(options->config, config, daemon->names, &daemon->reload);
 	if (r == 0)
 		r = complaints_new(&daemon->complaints);
 	if (r == 0)
@@ -309,6 +315,7 @@ static void daemon_done(struct daemon *daemon)
 	instances_free(daemon->instances);
 	store_free(daemon->store);
 	reload_free(daemon->reload);
+	names_free(daemon->names);
 	complaints_free(daemon->complaints);
 }
 

@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/names_config.h"
 #include "common/service.h"
 #include "common/status.h"
 
@@ -30,6 +31,7 @@ struct retired {
 struct reload {
 	char *path;
 	struct config_slot *slot;
+	struct names *names;
 	reload_published *published;
 	void *context;
 	pthread_t thread;
@@ -88,6 +90,11 @@ static bool publish(struct reload *reload, struct config *next, int64_t began_us
 	config_unref(old);
 	if (key) {
 		refuse(reload->path, key, " changed, which needs a restart");
+		config_unref(next);
+		return false;
+	}
+	if (names_take_config(reload->names, next, NAMES_ALL) < 0) {
+		refuse(reload->path, "out of memory", "");
 		config_unref(next);
 		return false;
 	}
@@ -193,13 +200,15 @@ struct reload *reload_free(struct reload *reload)
 	return NULL;
 }
 
-int reload_new(const char *path, struct config *first, struct reload **ret)
+int reload_new(
+    const char *path, struct config *first, struct names *names, struct reload **ret)
 {
 	struct reload *reload = calloc(1, sizeof(*reload));
 	if (!reload)
 		return -ENOMEM;
 	pthread_mutex_init(&reload->lock, NULL);
 	pthread_cond_init(&reload->changed, NULL);
+	reload->names = names;
 	reload->path = strdup(path);
 	if (!reload->path || config_slot_new(first, &reload->slot) < 0) {
 		reload_free(reload);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/config.h"
+#include "common/names.h"
 
 /*
  * The configuration in force, and the thread that replaces it: reads the files anew off
@@ -14,8 +15,10 @@ struct reload;
 /* Called on the loader's thread after a publication. */
 typedef void reload_published(void *context, const struct config *config);
 
-/* Takes @first, which was read from @path; starts no thread yet. */
-int reload_new(const char *path, struct config *first, struct reload **ret);
+/* Takes @first, which was read from @path; starts no thread yet. @names resolves what
+ * comes from DNS, and outlives this. */
+int reload_new(
+    const char *path, struct config *first, struct names *names, struct reload **ret);
 int reload_start(struct reload *reload, reload_published *published, void *context);
 
 /* Asks for one more reload. Asked again before it has begun it is the same one, while it

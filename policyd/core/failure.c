@@ -11,8 +11,10 @@ static const struct failure_row {
 } rows[] = {
     [FAILURE_CLIENT_NAME] =
 	{450, "4.7.1", "Your host name cannot be verified now, try again later",
-	 "the client's name is unknown and an entry by name may concern it; check the "
-	 "reverse and forward DNS of this client"},
+	 "an entry by name or from DNS may concern the client, and its name is unknown "
+	 "or the entry not resolved; check this client's reverse and forward DNS, and "
+	 "the "
+	 "log for entries without an answer"},
     [FAILURE_CLIENT_ADDRESS] =
 	{451, "4.7.1", "The client address is not known",
 	 "Postfix sent no usable client_address"},

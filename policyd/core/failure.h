@@ -9,7 +9,9 @@
  * into 450); a permission list that cannot be judged defers. Never a grant.
  */
 enum failure {
-	FAILURE_CLIENT_NAME,    /* an entry by name, and the client's name is not known */
+	/* An entry by name, and the client's name is not known; an entry from DNS that is
+	 * not resolved. */
+	FAILURE_CLIENT_NAME,
 	FAILURE_CLIENT_ADDRESS, /* Postfix sent no usable client_address */
 	FAILURE_SERVER_PORT,    /* no server_port: Postfix before 3.2 */
 	FAILURE_ADDRESS,        /* a sender, recipient or login that cannot be parsed */

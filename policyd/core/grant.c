@@ -30,8 +30,9 @@ static bool by_host(
 	case RELAY_HOST_CANNOT_TELL:
 		ret->result = GRANT_CANNOT_TELL;
 		ret->failure = FAILURE_CLIENT_NAME;
-		ret->why =
-		    "relay.hosts has entries by name and the client's name is unknown";
+		ret->why = "relay.hosts has entries by name and the client's name is "
+			   "unknown, or "
+			   "entries from DNS that are not resolved";
 		break;
 	}
 	return false;

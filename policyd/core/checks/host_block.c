@@ -8,7 +8,7 @@ void check_host_block(
 		finding_cannot_tell(ret, FAILURE_CLIENT_ADDRESS, "no client_address");
 		return;
 	}
-	switch (host_list_match(config->block.hosts, &facts->client, &ret->match)) {
+	switch (host_list_match_block(config->block.hosts, &facts->client, &ret->match)) {
 	case HOST_MATCH:
 		ret->matched = true;
 		finding_object(
@@ -23,8 +23,10 @@ void check_host_block(
 		break;
 	case HOST_CANNOT_TELL:
 		/* `unknown` matches no name; blocking all who lack reverse DNS is another
-		 * rule. */
-		finding_pass(ret, "not in block.hosts by address; its name is unknown");
+		 * rule, and so is blocking all while an entry has no answer from DNS. */
+		finding_pass(
+		    ret, "not in block.hosts by address; its name is unknown, or an "
+			 "entry from DNS not resolved");
 		break;
 	}
 }
