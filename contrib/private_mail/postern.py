@@ -35,6 +35,13 @@ def merged(base, more):
     return result
 
 
+def write_whole(path, text):
+    """Replaces @path in one step: a reload that is under way reads the old or the new."""
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(text)
+    os.replace(draft, path)
+
+
 class Daemon:
     """One of Postern's daemons, told to say when it is ready on a socket of ours."""
 
@@ -195,7 +202,7 @@ class Postern:
     def configure(self, settings=None):
         """Writes the basis with @settings laid over it."""
         text = json.dumps(merged(self.basis(), settings or {}), indent=1)
-        self.configuration.write_text(text + "\n")
+        write_whole(self.configuration, text + "\n")
 
     def start(self, settings=None):
         self.configure(settings)

@@ -12,7 +12,7 @@ import pytest
 
 from milter_client import Session, delivered
 from private_mail import dkim_check
-from private_mail.postern import SANITIZER_REPORT, Daemon, merged
+from private_mail.postern import SANITIZER_REPORT, Daemon, merged, write_whole
 from private_mail.workspace import SERVICE_USER, own
 
 ORDINARY = re.compile(r"^postern-milter: (?!warning: |error: )")
@@ -65,7 +65,7 @@ class Milter:
                 "mask": {"ports": [587]}},
             "log": {"decisions": ""},
         }
-        self.configuration.write_text(json.dumps(merged(basis, settings or {}), indent=1))
+        write_whole(self.configuration, json.dumps(merged(basis, settings or {}), indent=1))
 
     def start(self, settings=None):
         self.configure(settings)
