@@ -5,6 +5,7 @@
 #include "common/config_values.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -117,6 +118,9 @@ static void forget_values(struct config_build *build)
 {
 	for (size_t i = 0; i < build->files_count; i++)
 		json_decref(TAKE(build->files[i]->text.root));
+	/* Sealing asks for large blocks, which would not come from what was freed here.
+	 */
+	malloc_trim(0);
 }
 
 static void build_all(
