@@ -219,6 +219,29 @@ def test_idle_connections_are_cheap_and_end(policyd):
     assert [line for line in daemon.all_lines("warning") if "root" not in line] == []
 
 
+def test_5000_idle_connections_leave_the_others_alone(policyd):
+    """Postfix keeps a connection for every smtpd process, nearly always idle."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(
+        resource.RLIMIT_NOFILE)[1],) * 2)
+    daemon = policyd()
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            with daemon.connect() as client:
+                assert client.ask() == GRANTED
+        before_kib = daemon.resident_kib()
+        idle = [stack.enter_context(daemon.connect()) for _ in range(5000)]
+        for client in idle:
+            assert client.ask() == GRANTED
+        if not daemon.is_sanitized():
+            assert daemon.resident_kib() - before_kib <= 5000 * 4
+        load = Load(daemon.path)
+        load.wait_for(5000)
+        load.finish()
+        # They were not given up for the busy ones.
+        for client in idle[::500]:
+            assert client.ask() == GRANTED
+
+
 def test_a_client_that_leaves_before_its_answer(policyd):
     daemon = policyd()
     for _ in range(200):
