@@ -21,6 +21,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "contrib"))
 
+from policyd_process import PolicyDaemon  # noqa: E402
 from private_mail import certificate as certificates  # noqa: E402
 from private_mail import postfix as private_postfix  # noqa: E402
 from private_mail.postern import SANITIZER_REPORT, Postern  # noqa: E402
@@ -179,3 +180,17 @@ def postern(postern_on, mail):
 def postern_at_rest(daemons_on, mail):
     """The daemons of `mail`, neither configured nor started."""
     return daemons_on(mail)
+
+
+@pytest.fixture
+def policyd_at_rest(build):
+    """policyd_at_rest(): a policy daemon without Postfix, not started yet."""
+    made = []
+
+    def make():
+        made.append(PolicyDaemon(build))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        daemon.inspect()

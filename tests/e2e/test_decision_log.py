@@ -3,7 +3,6 @@
 
 import json
 import os
-import pathlib
 import re
 import stat
 import time
@@ -11,12 +10,9 @@ import time
 import pytest
 
 from letters import letter
-from policyd_process import LEFT_TO_POSTFIX, UNDECIDED, Load, PolicyDaemon, request
+from policyd_process import LEFT_TO_POSTFIX, UNDECIDED, Load, request
 from private_mail.system import STRANGER, USER
 from private_mail.workspace import SERVICE_USER
-
-BUILD = pathlib.Path(os.environ.get(
-    "POSTERN_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")).resolve()
 
 FIELDS = ["time", "node", "id", "event", "check", "action", "client", "client_name",
           "reverse_client_name", "helo", "country", "port", "user", "sasl_method", "tls",
@@ -49,19 +45,6 @@ class LogFile:
                 return self.records()
             assert time.monotonic() < deadline, f"not {count} lines: {self.records()}"
             os.sched_yield()
-
-
-@pytest.fixture
-def policyd_at_rest():
-    made = []
-
-    def make():
-        made.append(PolicyDaemon(BUILD))
-        return made[-1]
-
-    yield make
-    for daemon in made:
-        daemon.inspect()
 
 
 @pytest.fixture

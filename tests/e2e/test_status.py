@@ -13,11 +13,9 @@ import time
 import pytest
 
 from letters import letter
-from policyd_process import UNDECIDED, Load, PolicyDaemon, request
+from policyd_process import UNDECIDED, Load, request
 from private_mail.ports import free_port
 
-BUILD = pathlib.Path(os.environ.get(
-    "POSTERN_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")).resolve()
 
 SAMPLE = re.compile(r'^(\w+)(\{[^}]*\})? (-?[0-9.]+)$')
 
@@ -74,19 +72,6 @@ class Page:
                 assert match[1] + (match[2] or "") not in samples, line
                 samples[match[1] + (match[2] or "")] = float(match[3])
         return samples
-
-
-@pytest.fixture
-def policyd_at_rest():
-    made = []
-
-    def make():
-        made.append(PolicyDaemon(BUILD))
-        return made[-1]
-
-    yield make
-    for daemon in made:
-        daemon.inspect()
 
 
 @pytest.fixture

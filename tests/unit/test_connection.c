@@ -128,7 +128,8 @@ static const char *receive(int fd)
 	ssize_t n;
 	while ((n = recv(fd, buf + len, sizeof(buf) - 8 - len, 0)) > 0)
 		len += (size_t)n;
-	strcpy(buf + len, n == 0 ? "EOF" : "");
+	/* A reset: it closed with bytes of ours unread. */
+	strcpy(buf + len, n == 0 || errno == ECONNRESET ? "EOF" : "");
 	return buf;
 }
 
