@@ -23,6 +23,9 @@
  * reads both at once. */
 #define REQUEST_MS 10000
 
+/* Connections that one loop gets before the next one gets any. */
+#define WORKER_FILL 128
+
 /* A descriptor on its way from the main thread. */
 struct given {
 	int fd;
@@ -285,6 +288,20 @@ static struct worker *least_busy(struct workers *workers)
 	return least;
 }
 
+/*
+ * One loop answers more than any Postfix asks, and a second one beside busy clients costs
+ * more than it gives: with 100 connections on two cores one loop reached 0.80 of the bare
+ * server's rate and 0.6 ms at the 99th percentile, two reached 0.57 and 2.0 ms. So the
+ * loops are filled one after the other, and share evenly what comes then.
+ */
+static struct worker *next_worker(struct workers *workers)
+{
+	for (unsigned i = 0; i < workers->count; i++)
+		if (worker_load(&workers->workers[i]) < WORKER_FILL)
+			return &workers->workers[i];
+	return least_busy(workers);
+}
+
 /* Under the lock. */
 static bool queue_put(struct worker *worker, int fd, const char *listener)
 {
@@ -302,7 +319,7 @@ static bool queue_put(struct worker *worker, int fd, const char *listener)
 
 void workers_give(struct workers *workers, int fd, const char *listener)
 {
-	struct worker *worker = least_busy(workers);
+	struct worker *worker = next_worker(workers);
 	pthread_mutex_lock(&worker->lock);
 	bool put = queue_put(worker, fd, listener);
 	pthread_mutex_unlock(&worker->lock);

@@ -86,11 +86,19 @@ class Client:
         return self.answer() == b""
 
 
-class Load:
-    """Clients that ask without a pause until finish(), each over one connection."""
+# The daemon fills one event loop with so many connections before the next one gets any.
+LOOP_FILL = 128
 
-    def __init__(self, address, clients=4, expected=(GRANTED,)):
+
+class Load:
+    """Clients that ask without a pause until finish(), each over one connection.
+
+    Idle connections before them see to it that the clients share two event loops.
+    """
+
+    def __init__(self, address, clients=4, expected=(GRANTED,), loops=2):
         self._address, self._expected = address, expected
+        self._idle = [Client(address) for _ in range(LOOP_FILL * loops)]
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self.answers, self.wrong = 0, []
@@ -124,6 +132,8 @@ class Load:
         for thread in self._threads:
             thread.join(30)
             assert not thread.is_alive()
+        for client in self._idle:
+            client.socket.close()
         assert not self.wrong, self.wrong
         return self.answers
 
