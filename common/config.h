@@ -57,6 +57,11 @@ enum limit_count {
 /* In order of strictness, the strictest first: the strictest answer of several wins. */
 enum limit_over { OVER_REJECT, OVER_DEFER, OVER_HOLD, OVER_FILTER, OVER_WARN };
 
+enum redis_mode { REDIS_STANDALONE, REDIS_SENTINEL, REDIS_CLUSTER };
+
+/* What limits do while Redis is slow or away. */
+enum store_failure { STORE_FAILURE_LOCAL, STORE_FAILURE_ALLOW, STORE_FAILURE_DEFER };
+
 /* Yes, no, or not asked. */
 enum ternary { EITHER, NO, YES };
 
@@ -198,7 +203,18 @@ struct config {
 	struct limit *limits;
 	size_t limits_count;
 
-	bool has_redis; /* never true yet: the loader refuses it */
+	bool has_redis; /* there is a "redis" section; else nothing of @redis counts */
+	struct {
+		struct endpoint *servers; /* of Sentinel: the sentinels */
+		size_t servers_count;
+		enum redis_mode mode;
+		char *master;                              /* its name in Sentinel */
+		char *username, *password_file, *password; /* password: read at load */
+		uint32_t db;
+		char *prefix;
+		uint32_t timeout_ms;
+		enum store_failure on_failure;
+	} redis;
 	uint32_t nodes;
 	char *geoip_country; /* absolute or "" */
 	struct geoip *geoip; /* loaded with CONFIG_LOAD_GEOIP, else NULL */
@@ -216,6 +232,8 @@ struct config {
 		uint32_t idle_timeout_s;
 		enum charge_at charge_at;
 		char *control, *login_socket, *state, *status; /* "" is off */
+		mode_t login_mode;
+		char *login_group;
 	} policyd;
 
 	struct {

@@ -188,7 +188,6 @@ void answer(
 		return;
 	}
 	struct store_request ask = {
-	    .commit = q->plan.commit,
 	    .token = q->token,
 	    .token_len = q->plan.commit ? compose_token(q) : 0,
 	    .charges = q->plan.charges,

@@ -74,7 +74,8 @@ struct token_shard {
 	struct token_list tokens; /* oldest first */
 };
 
-struct store {
+struct memory {
+	struct store store;
 	uint64_t key[2], key2[2]; /* random: strangers choose what is hashed */
 	size_t shards;
 	size_t shard_max;   /* counters, and tokens, in one shard */
@@ -85,7 +86,7 @@ struct store {
 
 /* One request on its way through the shards. */
 struct question {
-	struct store *store;
+	struct memory *store;
 	const struct store_request *request;
 	uint64_t hashes[LIMITS_MAX];
 	struct counter *counters[LIMITS_MAX]; /* NULL: there is none yet */
@@ -93,7 +94,7 @@ struct question {
 };
 
 /* Shards by the upper bits, buckets by the lower. */
-static size_t shard_of(const struct store *store, uint64_t hash)
+static size_t shard_of(const struct memory *store, uint64_t hash)
 {
 	return (hash >> 32) % store->shards;
 }
@@ -104,7 +105,7 @@ static struct counter_list *list_of(struct counter_shard *shard, bool full)
 }
 
 static struct counter *counter_find(
-    const struct store *store, const struct counter_shard *shard, uint64_t hash,
+    const struct memory *store, const struct counter_shard *shard, uint64_t hash,
     const char *key, uint16_t key_len)
 {
 	struct counter *counter = shard->buckets[hash & store->bucket_mask];
@@ -115,7 +116,7 @@ static struct counter *counter_find(
 }
 
 static void counter_drop(
-    const struct store *store, struct counter_shard *shard, struct counter *counter)
+    const struct memory *store, struct counter_shard *shard, struct counter *counter)
 {
 	struct counter **link = &shard->buckets[counter->hash & store->bucket_mask];
 	while (*link != counter)
@@ -140,7 +141,7 @@ static uint64_t counter_use(struct counter *counter, int64_t now_ms)
 }
 
 static void drop_expired(
-    const struct store *store, struct counter_shard *shard, int64_t now_ms)
+    const struct memory *store, struct counter_shard *shard, int64_t now_ms)
 {
 	for (int i = 0; i < EXPIRE_AT_ONCE; i++) {
 		struct counter *oldest = TAILQ_FIRST(&shard->idle);
@@ -152,7 +153,7 @@ static void drop_expired(
 
 /* False: every counter is up to its max, or part of this request. */
 static bool make_room(
-    const struct store *store, struct counter_shard *shard, int64_t now_ms)
+    const struct memory *store, struct counter_shard *shard, int64_t now_ms)
 {
 	drop_expired(store, shard, now_ms);
 	if (shard->count < store->shard_max)
@@ -175,7 +176,7 @@ static bool make_room(
 }
 
 static struct counter *counter_add(
-    const struct store *store, struct counter_shard *shard, uint64_t hash,
+    const struct memory *store, struct counter_shard *shard, uint64_t hash,
     const struct charge *charge, int64_t now_ms)
 {
 	if (!make_room(store, shard, now_ms))
@@ -198,13 +199,13 @@ static struct counter *counter_add(
 
 static struct counter_shard *question_shard(struct question *question, size_t i)
 {
-	struct store *store = question->store;
+	struct memory *store = question->store;
 	return &store->counters[shard_of(store, question->hashes[i])];
 }
 
 static void question_lock(struct question *question)
 {
-	struct store *store = question->store;
+	struct memory *store = question->store;
 	question->shards = 0;
 	for (size_t i = 0; i < question->request->count; i++) {
 		const struct charge *charge = &question->request->charges[i];
@@ -264,7 +265,7 @@ static bool question_make_counters(struct question *question)
 			question->counters[i]->pinned = true;
 	}
 	for (size_t i = 0; i < request->count && room; i++) {
-		if (question->counters[i])
+		if (question->counters[i] || request->charges[i].look)
 			continue;
 		question->counters[i] = counter_add(
 		    question->store, question_shard(question, i), question->hashes[i],
@@ -291,6 +292,8 @@ static void question_charge(struct question *question, struct outcome *outcome)
 	for (size_t i = 0; i < request->count; i++) {
 		const struct charge *charge = &request->charges[i];
 		struct counter *counter = question->counters[i];
+		if (charge->look)
+			continue;
 		/* A new window has not been rolled on to now yet. */
 		uint64_t use = counter_use(counter, request->now_ms);
 		window_add(&counter->window, charge->amount);
@@ -301,8 +304,16 @@ static void question_charge(struct question *question, struct outcome *outcome)
 	}
 }
 
+static bool charges_something(const struct store_request *request)
+{
+	for (size_t i = 0; i < request->count; i++)
+		if (!request->charges[i].look)
+			return true;
+	return false;
+}
+
 static void store_answer_now(
-    struct store *store, const struct store_request *request, struct outcome *outcome)
+    struct memory *store, const struct store_request *request, struct outcome *outcome)
 {
 	struct question question UNINITIALIZED;
 	question.store = store;
@@ -311,7 +322,7 @@ static void store_answer_now(
 	outcome->kind = OUTCOME_FITS;
 	if (question_look(&question, outcome)) {
 		outcome->kind = OUTCOME_OVER;
-	} else if (request->commit) {
+	} else if (charges_something(request)) {
 		if (question_make_counters(&question))
 			question_charge(&question, outcome);
 		else
@@ -321,7 +332,7 @@ static void store_answer_now(
 }
 
 static struct token *token_find(
-    const struct store *store, const struct token_shard *shard, uint64_t hash,
+    const struct memory *store, const struct token_shard *shard, uint64_t hash,
     uint64_t hash2)
 {
 	struct token *token = shard->buckets[hash & store->bucket_mask];
@@ -330,7 +341,7 @@ static struct token *token_find(
 	return token;
 }
 
-static void token_drop_oldest(const struct store *store, struct token_shard *shard)
+static void token_drop_oldest(const struct memory *store, struct token_shard *shard)
 {
 	struct token *token = TAILQ_FIRST(&shard->tokens);
 	struct token **link = &shard->buckets[token->hash & store->bucket_mask];
@@ -344,7 +355,7 @@ static void token_drop_oldest(const struct store *store, struct token_shard *sha
 
 /* Without memory for it the token is not remembered: a repetition is charged again. */
 static void token_add(
-    const struct store *store, struct token_shard *shard, uint64_t hash, uint64_t hash2,
+    const struct memory *store, struct token_shard *shard, uint64_t hash, uint64_t hash2,
     int64_t now_ms, const struct outcome *outcome)
 {
 	for (int i = 0; i < EXPIRE_AT_ONCE; i++) {
@@ -377,7 +388,7 @@ static void token_add(
 /* The token's shard stays locked over the charge: of two requests with one token, the
  * second finds the first one's outcome. */
 static void store_answer_once(
-    struct store *store, const struct store_request *request, struct outcome *outcome)
+    struct memory *store, const struct store_request *request, struct outcome *outcome)
 {
 	uint64_t hash = siphash(request->token, request->token_len, store->key, 1, 3);
 	uint64_t hash2 = siphash(request->token, request->token_len, store->key2, 1, 3);
@@ -399,23 +410,23 @@ static void store_answer_once(
 	pthread_mutex_unlock(&shard->lock);
 }
 
-void store_ask(
+static void memory_ask(
     struct store *store, const struct store_request *request, store_answer *answer,
     void *context)
 {
+	struct memory *memory = (struct memory *)store;
 	assert(request->count <= LIMITS_MAX);
 	struct outcome outcome UNINITIALIZED;
-	if (request->commit && request->token_len > 0)
-		store_answer_once(store, request, &outcome);
+	if (request->token_len > 0 && charges_something(request))
+		store_answer_once(memory, request, &outcome);
 	else
-		store_answer_now(store, request, &outcome);
+		store_answer_now(memory, request, &outcome);
 	answer(context, &outcome);
 }
 
-struct store *store_free(struct store *store)
+static struct store *memory_free(struct store *base)
 {
-	if (!store)
-		return NULL;
+	struct memory *store = (struct memory *)base;
 	for (size_t i = 0; i < store->shards; i++) {
 		struct counter_shard *counters = &store->counters[i];
 		struct token_shard *tokens = &store->tokens[i];
@@ -434,15 +445,23 @@ struct store *store_free(struct store *store)
 	return NULL;
 }
 
+static const struct store_ops memory_ops = {
+    .ask = memory_ask,
+    .free = memory_free,
+};
+
 DEFINE_CLEANUP(struct store, store_free)
 
 int store_memory_new(size_t max_keys, struct store **ret)
 {
 	assert(max_keys > 0);
-	CLEANUP(store_freep) struct store *store = NULL;
-	if (posix_memalign((void **)&store, alignof(struct store), sizeof(*store)) != 0)
+	CLEANUP(store_freep) struct store *base = NULL;
+	struct memory *store;
+	if (posix_memalign((void **)&store, alignof(struct memory), sizeof(*store)) != 0)
 		return -ENOMEM;
 	memset(store, 0, sizeof(*store));
+	store->store.ops = &memory_ops;
+	base = &store->store;
 	store->shards = max_keys < SHARDED_FROM ? 1 : SHARDS;
 	store->shard_max = max_keys / store->shards;
 	for (size_t i = 0; i < store->shards; i++) {
@@ -468,6 +487,6 @@ int store_memory_new(size_t max_keys, struct store **ret)
 		if (!store->counters[i].buckets || !store->tokens[i].buckets)
 			return -ENOMEM;
 	}
-	*ret = TAKE(store);
+	*ret = TAKE(base);
 	return 0;
 }

@@ -281,6 +281,8 @@ static void plan_limits(struct deciding *d, bool relayed)
 	 */
 	plan->commit = is_commit(d->config, d->facts->state) &&
 		       !(plan->message.is_over && plan->message.hard);
+	for (size_t i = 0; i < plan->charges_count; i++)
+		plan->charges[i].look = !plan->commit;
 }
 
 static void start(struct deciding *d, struct grant *grant)
@@ -288,7 +290,7 @@ static void start(struct deciding *d, struct grant *grant)
 	set_answer(&d->plan->verdict, ACTION_DUNNO);
 	d->plan->asks_store = d->plan->commit = d->plan->is_last = d->plan->grants =
 	    false;
-	d->plan->charges_count = d->plan->shadows_count = 0;
+	d->plan->charges_count = d->plan->shadows_count = d->plan->blocks_count = 0;
 	d->plan->message = (struct message_over){0};
 	grant->result = GRANT_NONE;
 	grant->why = "not asked in this state";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/config.h"
+#include "policyd/core/blocked.h"
 #include "policyd/core/checks/check.h"
 #include "policyd/core/facts.h"
 #include "policyd/core/grant.h"
@@ -26,6 +27,9 @@ struct trace {
 	struct grant grant;
 };
 
+/* Limits with "block" that one request can put over; further ones wait for the next. */
+#define BLOCK_ORDERS_MAX 4
+
 /* A per-message limit that is over, found without a store; limit is its index. */
 struct message_over {
 	bool is_over;
@@ -49,6 +53,9 @@ struct plan {
 	struct message_over message; /* the strictest one */
 	size_t shadows_count;        /* shadowed objections, for the log */
 	struct verdict shadows[CHECK_COUNT + LIMITS_MAX];
+	/* Set by settle(): what limits that are over want blocked. */
+	size_t blocks_count;
+	struct block_order blocks[BLOCK_ORDERS_MAX];
 	/* Scratch of decide(). */
 	struct finding finding;
 	struct grant grant;

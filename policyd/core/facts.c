@@ -180,4 +180,7 @@ void facts_read(
 	set_sender(config, request, &ret->sender);
 	set_recipient(config, request, &ret->recipient);
 	ret->relayed = false;
+	ret->login = LOGIN_NOT_ASKED;
+	for (unsigned i = 0; i < BLOCK_KINDS; i++)
+		ret->blocked[i].is_blocked = false;
 }

@@ -4,6 +4,7 @@
 #include "common/address.h"
 #include "common/config.h"
 #include "common/lists.h"
+#include "policyd/core/blocked.h"
 #include "policyd/core/protocol.h"
 
 #include <stdbool.h>
@@ -28,6 +29,14 @@ enum country_state {
 	COUNTRY_DAMAGED,     /* unavailable: the database cannot be read there */
 };
 
+/* A POP or IMAP login from this client within relay.login_grace. */
+enum login_state {
+	LOGIN_NOT_ASKED, /* login_grace is off, or there is no address */
+	LOGIN_NONE,
+	LOGIN_RECENT,
+	LOGIN_CANNOT_TELL, /* none is known here, and others cannot be asked now */
+};
+
 #define COUNTRY_UNKNOWN "ZZ" /* ISO 3166 leaves it to users */
 
 /*
@@ -44,6 +53,8 @@ struct facts {
 	bool authenticated;   /* sasl_username or sasl_method not empty */
 	bool encrypted;       /* encryption_protocol not empty */
 	bool relayed; /* a recipient of this message was granted by Postern before */
+	enum login_state login;
+	struct blocked blocked[BLOCK_KINDS]; /* by command or by a limit */
 	/* DATA and END-OF-MESSAGE: accepted recipients, at least 1; else 0. */
 	uint32_t recipient_count;
 	/* Bytes: the client's claim before END-OF-MESSAGE (0: none), the real size there.
@@ -59,8 +70,8 @@ struct facts {
 };
 
 /*
- * What a request says, in canonical form. Fills in all of *ret; `relayed` is false, since
- * a request does not tell it.
+ * What a request says, in canonical form. Fills in all of *ret; what a request does not
+ * tell is false, not asked, not blocked (`relayed`, `login`, `blocked`).
  */
 void facts_read(
     const struct config *config, const struct request *request, struct facts *ret);

@@ -203,6 +203,7 @@ static void compose_key(
 	}
 	charge->key_len = (uint16_t)snprintf(
 	    charge->key, sizeof(charge->key), "%.64s:%s", name, subject);
+	charge->subject_at = (uint16_t)(charge->key_len - len);
 }
 
 /* What this request counts for; 0: nothing to look at in this state. */
@@ -248,7 +249,9 @@ bool limit_charge(
 	ret->amount = amount;
 	ret->hard =
 	    !limit->shadow && (limit->over == OVER_REJECT || limit->over == OVER_DEFER);
-	ret->key_len = 0;
+	ret->look = false;
+	ret->member_len = 0;
+	ret->key_len = ret->subject_at = 0;
 	if (ret->window_s > 0)
 		compose_key(limit->name, parts, count, ret);
 	return true;

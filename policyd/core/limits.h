@@ -17,19 +17,31 @@
  * of timestamps: that bound on memory is the point.
  */
 
-#define CHARGE_KEY_MAX 288
+#define CHARGE_KEY_MAX    288
+#define CHARGE_MEMBER_MAX 72
 
 /* What one limit asks of the store for one request. */
 struct charge {
 	uint32_t limit; /* index into config.limits */
 	uint32_t window_s;
-	uint64_t amount;
+	uint64_t amount; /* 0 (looks only): over once the use is above max; distinct: 1 */
 	uint64_t max;
 	bool hard; /* over: nothing of the plan is charged. Soft ones are charged all the
 		      same */
+	bool look; /* changes nothing, whatever becomes of the others */
 	uint16_t key_len;
-	char key[CHARGE_KEY_MAX]; /* limit name and canonical subject */
+	uint16_t subject_at;      /* where in @key the subject begins */
+	char key[CHARGE_KEY_MAX]; /* LIMIT:SUBJECT, canonical; the subject may hold any
+				     printable ASCII but "%", "{" and "}" as such */
+	/* Distinct counts: what is counted, a text of ours; a long one stands as its
+	 * digest. 0: a window of amounts. */
+	uint16_t member_len;
+	char member[CHARGE_MEMBER_MAX];
 };
+
+/* Counters, amounts and max end here: the largest integer up to which doubles (Lua in
+ * Redis) are exact. */
+#define WINDOW_USE_MAX ((UINT64_C(1) << 53) - 1)
 
 /* What the store says of one charge. */
 struct charge_result {
@@ -50,7 +62,10 @@ struct outcome {
 	struct charge_result results[LIMITS_MAX]; /* in the order of the charges */
 };
 
-/* The two counters of one key. All zero is a fresh one. */
+/*
+ * The two counters of one key. All zero is a fresh one. Of a distinct count: members seen
+ * in this bucket, and those seen in the previous one alone; its use is their sum.
+ */
 struct window {
 	int64_t start_ms; /* the time at which the current bucket began, a multiple of the
 			     window */
@@ -67,6 +82,16 @@ uint64_t window_use(struct window *window, uint32_t window_s, int64_t now_ms);
 /* Rolls, looks whether @amount fits under @max, says when it would. Charges nothing. */
 struct charge_result window_look(
     struct window *window, uint32_t window_s, int64_t now_ms, uint64_t amount,
+    uint64_t max);
+
+/*
+ * The same of a distinct count whose bucket counts the caller keeps in @window: members
+ * seen in the previous bucket alone are gone when the next one begins. @is_member: what
+ * is asked for is counted already.
+ */
+uint64_t distinct_use(struct window *window, uint32_t window_s, int64_t now_ms);
+struct charge_result distinct_look(
+    struct window *window, uint32_t window_s, int64_t now_ms, bool is_member,
     uint64_t max);
 
 /* Adds @amount to a window that window_look() has just rolled; saturates. */

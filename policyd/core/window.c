@@ -3,22 +3,28 @@
 
 #include <assert.h>
 
+/* Steps in which the previous bucket fades: a year of milliseconds times this is exact in
+ * a double. */
+#define WINDOW_STEPS UINT64_C(65536)
+
 static uint64_t add_saturating(uint64_t a, uint64_t b)
 {
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+	return a > WINDOW_USE_MAX || b > WINDOW_USE_MAX - a ? WINDOW_USE_MAX : a + b;
 }
 
 /*
- * The share of the previous bucket that the window still covers, rounded up:
- * previous * (window - elapsed) / window, by parts so that it cannot overflow.
+ * The share of the previous bucket that the window still covers, rounded up, in steps of
+ * 1/65536 of the window: the store's script does the same in doubles, where every product
+ * here stays under 2^53 and so is exact.
  */
 static uint64_t share(uint64_t previous, int64_t left_ms, int64_t window_ms)
 {
 	uint64_t window = (uint64_t)window_ms, left = (uint64_t)left_ms;
-	uint64_t whole = previous / window * left;
-	uint64_t rest = previous % window * left;
+	uint64_t steps = (left * WINDOW_STEPS + window - 1) / window;
+	uint64_t whole = previous / WINDOW_STEPS * steps;
+	uint64_t rest = previous % WINDOW_STEPS * steps;
 
-	return whole + rest / window + (rest % window != 0);
+	return whole + (rest + WINDOW_STEPS - 1) / WINDOW_STEPS;
 }
 
 /* A bucket that lies in the future belongs to a clock that was set back since. */
@@ -97,6 +103,33 @@ struct charge_result window_look(
 	int64_t after_ms = fits_after(window, window_ms, now_ms, amount, max);
 	result.retry_after_s =
 	    after_ms < 0 ? UINT32_MAX : (uint32_t)((after_ms + 999) / 1000);
+	return result;
+}
+
+uint64_t distinct_use(struct window *window, uint32_t window_s, int64_t now_ms)
+{
+	assert(window_s > 0 && now_ms >= 0);
+	roll(window, (int64_t)window_s * 1000, now_ms);
+	return add_saturating(window->current, window->previous);
+}
+
+struct charge_result distinct_look(
+    struct window *window, uint32_t window_s, int64_t now_ms, bool is_member,
+    uint64_t max)
+{
+	int64_t window_ms = (int64_t)window_s * 1000;
+	struct charge_result result = {.used = distinct_use(window, window_s, now_ms)};
+
+	result.over = !is_member && result.used >= max;
+	if (!result.over)
+		return result;
+	/* The previous bucket's members go when the next one begins, this one's a window
+	 * later. */
+	int64_t after_ms = window->start_ms + window_ms - now_ms;
+	if (window->current >= max)
+		after_ms += window_ms;
+	result.retry_after_s =
+	    max == 0 ? UINT32_MAX : (uint32_t)((after_ms + 999) / 1000);
 	return result;
 }
 

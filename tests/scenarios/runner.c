@@ -151,7 +151,6 @@ static void ask_store(struct story *story)
 	}
 	snprintf(token, sizeof(token), "%.*s", (int)instance.len, instance.data);
 	struct store_request ask = {
-	    .commit = story->plan.commit,
 	    .token = token,
 	    .token_len = story->plan.commit ? strlen(token) : 0,
 	    .charges = story->plan.charges,

@@ -36,11 +36,14 @@ static struct outcome ask(
     const struct charge *charges, size_t count)
 {
 	struct outcome outcome = {.kind = OUTCOME_UNAVAILABLE, .count = SIZE_MAX};
+	struct charge asked[LIMITS_MAX];
+	memcpy(asked, charges, count * sizeof(*charges));
+	for (size_t i = 0; i < count; i++)
+		asked[i].look = !commit;
 	struct store_request request = {
-	    .commit = commit,
 	    .token = token,
 	    .token_len = strlen(token),
-	    .charges = charges,
+	    .charges = asked,
 	    .count = count,
 	    .now_ms = now_ms,
 	};

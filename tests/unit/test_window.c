@@ -32,8 +32,8 @@ static void uses(void **state)
 	    {"rolled by one and a half", 10, 6, HOUR_MS * 3 / 2, 3},
 	    {"rolled by two: all forgotten", 10, 6, 2 * HOUR_MS, 0},
 	    {"a clock set back a little: nothing is forgiven", 10, 6, -HOUR_MS / 2, 16},
-	    {"huge counts do not overflow", UINT64_MAX, UINT64_MAX, HOUR_MS / 2,
-	     UINT64_MAX},
+	    {"huge counts do not overflow", WINDOW_USE_MAX, WINDOW_USE_MAX, HOUR_MS / 2,
+	     WINDOW_USE_MAX},
 	};
 	(void)state;
 
@@ -132,11 +132,11 @@ static void never_twice_the_max(void **state)
 static void add_saturates(void **state)
 {
 	(void)state;
-	struct window window = {T0, UINT64_MAX - 1, 0};
+	struct window window = {T0, WINDOW_USE_MAX - 1, 0};
 
 	window_add(&window, 5);
-	assert_true(window.current == UINT64_MAX);
-	assert_true(window_look(&window, HOUR_S, T0, 1, UINT64_MAX).over);
+	assert_true(window.current == WINDOW_USE_MAX);
+	assert_true(window_look(&window, HOUR_S, T0, 1, WINDOW_USE_MAX).over);
 }
 
 int main(void)
