@@ -2,9 +2,9 @@
 #include "common/dkim_key.h"
 
 #include "common/cleanup.h"
+#include "common/secret_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/decoder.h>
@@ -17,8 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* An RSA key of 8192 bits takes 6.4 KB of PEM; certificates may stand beside it. */
 #define FILE_MAX_BYTES (64 * 1024)
@@ -27,25 +25,6 @@
 #define RSA_BITS_MIN 1024
 /* Bounds the time of one signature (RSA-8192: about 10 ms). */
 #define RSA_BITS_MAX 8192
-
-/* What a key file was, as read: wiped when it goes. */
-struct key_text {
-	char *bytes; /* NUL-terminated */
-	size_t len;
-};
-
-static void key_text_done(struct key_text *text)
-{
-	if (text->bytes)
-		OPENSSL_cleanse(text->bytes, text->len);
-	free(text->bytes);
-}
-
-static void fd_close(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
 
 static void pkey_freep(EVP_PKEY **pkey)
 {
@@ -66,11 +45,6 @@ static void decoder_freep(OSSL_DECODER_CTX **decoder)
 static void md_freep(EVP_MD_CTX **md)
 {
 	EVP_MD_CTX_free(*md);
-}
-
-static void string_freep(char **string)
-{
-	free(*string);
 }
 
 DEFINE_CLEANUP(struct dkim_key, dkim_key_free)
@@ -94,117 +68,6 @@ __attribute__((format(printf, 2, 3))) static int refuse(
 	return -EINVAL;
 }
 
-/* One check with one remedy for a folder that lets others swap the key. */
-static int check_folder(const char *path, const struct complaint *to)
-{
-	CLEANUP(string_freep) char *folder = strdup(path);
-	if (!folder)
-		return refuse(to, "cannot be read: out of memory");
-	char *slash = strrchr(folder, '/');
-	if (!slash)
-		strcpy(folder, ".");
-	else
-		slash[slash == folder ? 1 : 0] = '\0';
-
-	struct stat st;
-	if (stat(folder, &st) < 0)
-		return refuse(
-		    to,
-		    "cannot be checked: folder %s: %s; let the service user search it",
-		    folder, strerror(errno));
-	if (st.st_mode & S_ISVTX || !(st.st_mode & (S_IWGRP | S_IWOTH)))
-		return 0;
-	return refuse(
-	    to,
-	    "can be replaced by others: folder %s is writable by %s (mode %04o); run: "
-	    "chmod go-w %s",
-	    folder, st.st_mode & S_IWOTH ? "everybody" : "its group", st.st_mode & 07777u,
-	    folder);
-}
-
-static int check_file(int fd, uid_t service_uid, const struct complaint *to)
-{
-	struct stat st;
-	if (fstat(fd, &st) < 0)
-		return refuse(to, "cannot be examined: %s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return refuse(
-		    to,
-		    "is no regular file; name the PEM file that holds the private key");
-	if (st.st_uid != 0 && st.st_uid != service_uid)
-		return refuse(
-		    to,
-		    "belongs to user id %lu, neither root nor the service user (%lu); "
-		    "run: "
-		    "chown %lu %s",
-		    (unsigned long)st.st_uid, (unsigned long)service_uid,
-		    (unsigned long)service_uid, to->path);
-	if (st.st_mode & S_IRWXO)
-		return refuse(
-		    to, "is open to everybody (mode %04o); run: chmod o= %s",
-		    st.st_mode & 07777u, to->path);
-	if (st.st_mode & S_IWGRP)
-		return refuse(
-		    to, "is writable by its group (mode %04o); run: chmod g-w %s",
-		    st.st_mode & 07777u, to->path);
-	if (st.st_size > FILE_MAX_BYTES)
-		return refuse(
-		    to, "is too large for a key (%lld bytes, at most %d)",
-		    (long long)st.st_size, FILE_MAX_BYTES);
-	return 0;
-}
-
-static int read_all(int fd, const struct complaint *to, struct key_text *ret)
-{
-	ret->bytes = malloc(FILE_MAX_BYTES + 1);
-	if (!ret->bytes)
-		return refuse(to, "cannot be read: out of memory");
-	while (ret->len < FILE_MAX_BYTES) {
-		ssize_t n = read(fd, ret->bytes + ret->len, FILE_MAX_BYTES - ret->len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return refuse(to, "cannot be read: %s", strerror(errno));
-		if (n == 0)
-			break;
-		ret->len += (size_t)n;
-	}
-	ret->bytes[ret->len] = '\0';
-	return 0;
-}
-
-static int read_key_file(
-    const char *path, uid_t service_uid, const struct complaint *to, struct key_text *ret)
-{
-	/* Without O_NONBLOCK a FIFO would hold the load for ever. */
-	CLEANUP(fd_close)
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 && errno == EACCES)
-		return refuse(
-		    to,
-		    "is not readable by user id %lu: Permission denied; run: chown %lu "
-		    "%s, "
-		    "and let that user search its folders",
-		    (unsigned long)geteuid(), (unsigned long)service_uid, path);
-	if (fd < 0)
-		return refuse(to, "cannot be opened: %s", strerror(errno));
-
-	int r = check_file(fd, service_uid, to);
-	if (r < 0)
-		return r;
-	/* A symlink is as safe as both folders: the one it stands in, and its target's.
-	 */
-	CLEANUP(string_freep) char *real = realpath(path, NULL);
-	if (!real)
-		return refuse(to, "cannot be resolved: %s", strerror(errno));
-	r = check_folder(path, to);
-	if (r == 0)
-		r = check_folder(real, to);
-	if (r < 0)
-		return r;
-	return read_all(fd, to, ret);
-}
-
 /* OpenSSL's own default asks for the pass phrase on the terminal. */
 static int no_passphrase(char *buf, int size, int writing, void *asked)
 {
@@ -217,7 +80,7 @@ static int no_passphrase(char *buf, int size, int writing, void *asked)
 
 /* What stands in the file instead of a key, told by its look. */
 static int refuse_unparsable(
-    const struct key_text *text, bool encrypted, const struct complaint *to)
+    const struct secret_text *text, bool encrypted, const struct complaint *to)
 {
 	if (text->len == 0)
 		return refuse(
@@ -257,7 +120,7 @@ static int refuse_unparsable(
  * OSSL_DECODER, not PEM_read_bio_PrivateKey(): that one is the door through which
  * libopendkim takes its keys.
  */
-static EVP_PKEY *parse_private(const struct key_text *text, bool *ret_encrypted)
+static EVP_PKEY *parse_private(const struct secret_text *text, bool *ret_encrypted)
 {
 	EVP_PKEY *pkey = NULL;
 	CLEANUP(bio_freep) BIO *bio = BIO_new_mem_buf(text->bytes, (int)text->len);
@@ -375,8 +238,9 @@ int dkim_key_load(
     size_t errsize)
 {
 	const struct complaint to = {path, errbuf, errsize};
-	CLEANUP(key_text_done) struct key_text text = {NULL, 0};
-	int r = read_key_file(path, service_uid, &to, &text);
+	CLEANUP(secret_text_done) struct secret_text text = {NULL, 0};
+	int r = secret_file_read(
+	    "key file", path, service_uid, FILE_MAX_BYTES, &text, errbuf, errsize);
 	if (r < 0)
 		return r;
 
