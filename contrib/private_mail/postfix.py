@@ -19,6 +19,15 @@ import time
 from .ports import free_port
 from .process import Process, ProcessError
 
+# Another Postfix than the machine's: a folder with bin/ and libexec/, as its build leaves.
+ELSEWHERE = os.environ.get("POSTERN_POSTFIX")
+ELSEWHERE_MAIN = """\
+command_directory = {0}/bin
+daemon_directory = {0}/libexec
+meta_directory = {0}/conf
+shlib_directory = no
+""".format(ELSEWHERE) if ELSEWHERE else ""
+
 SHIPPED = pathlib.Path(__file__).resolve().parent.parent / "postfix"
 
 MAIN = """\
@@ -94,6 +103,11 @@ QUEUES = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "
           "private", "saved", "trace")
 
 
+def program(name):
+    """A Postfix command: the machine's, or of $POSTERN_POSTFIX."""
+    return f"{ELSEWHERE}/bin/{name}" if ELSEWHERE else name
+
+
 def logical_lines(text):
     """Postfix's logical lines: a line that begins with white space continues the last."""
     lines = []
@@ -149,8 +163,9 @@ class Postfix:
 
         cert, key = certificate
         (self.config / "main.cf").write_text(
-            MAIN.format(queue=self.queue, data=data, sink=sink_port, cert=cert, key=key,
-                        more=main)
+            ELSEWHERE_MAIN
+            + MAIN.format(queue=self.queue, data=data, sink=sink_port, cert=cert, key=key,
+                          more=main)
             + (SHIPPED / "main.cf").read_text())
         (self.config / "master.cf").write_text(
             "\n".join(service_on_port(line, self.ports[service], chroot,
@@ -177,7 +192,7 @@ class Postfix:
 
     def start(self):
         (self.queue / "quick-start").touch()
-        self.process = Process("postfix", ["postfix", "-c", self.config, "start-fg"])
+        self.process = Process("postfix", [program("postfix"), "-c", self.config, "start-fg"])
         self.process.wait_for_line(r"daemon started")
         for port in self.ports.values():
             socket.create_connection(("127.0.0.1", port), 10).close()
@@ -196,7 +211,7 @@ class Postfix:
     def command(self, name, *args, **run):
         """Runs a Postfix command (postqueue, sendmail, ...) on this instance."""
         flag = "-C" if name in ("sendmail", "mailq") else "-c"
-        return subprocess.run([name, flag, self.config, *map(str, args)],
+        return subprocess.run([program(name), flag, self.config, *map(str, args)],
                               capture_output=True, timeout=60, **run)
 
     def queued(self):
