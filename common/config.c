@@ -3,6 +3,7 @@
 
 #include "common/config_build.h"
 #include "common/geoip.h"
+#include "common/token.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,7 @@ static void free_daemons(struct config *config)
 	free(config->milter.dkim.state);
 	config_strings_done(&config->milter.mask.remove);
 	config_strings_done(&config->milter.mask.token_keys);
+	token_keys_free(config->milter.mask.tokens);
 }
 
 static void snapshot_free(struct config_snapshot *snapshot)

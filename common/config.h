@@ -20,8 +20,9 @@
  * reference to.
  */
 
-struct dkim_key; /* common/dkim_key.h */
-struct geoip;    /* common/geoip.h */
+struct dkim_key;   /* common/dkim_key.h */
+struct geoip;      /* common/geoip.h */
+struct token_keys; /* common/token.h */
 
 /* Limits in one configuration; bounds a plan and one store call. */
 #define LIMITS_MAX 64
@@ -257,8 +258,10 @@ struct config {
 		struct {
 			struct port_list ports;
 			enum upstream_received upstream;
-			struct string_list remove; /* header names */
-			struct string_list token_keys;
+			struct string_list remove;     /* header names */
+			struct string_list token_keys; /* absolute */
+			struct token_keys *tokens;     /* loaded with
+							  CONFIG_LOAD_TOKENS; NULL: none */
 		} mask;
 	} milter;
 
@@ -273,8 +276,9 @@ struct config {
 };
 
 enum config_flags {
-	CONFIG_LOAD_KEYS = 1 << 0,  /* read and check the DKIM key files too */
-	CONFIG_LOAD_GEOIP = 1 << 1, /* the database of countries too */
+	CONFIG_LOAD_KEYS = 1 << 0,   /* read and check the DKIM key files too */
+	CONFIG_LOAD_GEOIP = 1 << 1,  /* the database of countries too */
+	CONFIG_LOAD_TOKENS = 1 << 2, /* the keys of the token too */
 };
 
 /* Every error of a load, formatted FILE:LINE:COLUMN: path: text; the first 100. */

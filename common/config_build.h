@@ -258,6 +258,14 @@ void config_read_keys(
     struct config_build *build, size_t row, const struct config_value *value);
 /* require_dns, and with CONFIG_LOAD_KEYS the keys themselves. */
 void config_keys_finish(struct config_build *build);
+
+/* Who besides root may own the milter's secrets: the user it becomes, or who we are.
+ * False: that user does not exist, which is reported. */
+bool config_service_uid(struct config_build *build, uid_t *ret);
+
+/* ---- config_tokens.c ---- */
+
+void config_tokens_finish(struct config_build *build);
 /* The key's index, or SIZE_MAX after an error at @value that names the nearest. */
 size_t config_key_by_name(
     struct config_build *build, const struct config_value *value, const char *name);

@@ -184,8 +184,7 @@ size_t config_key_by_name(
 	return SIZE_MAX;
 }
 
-/* Who besides root may own a key: the user the milter becomes, or who we are. */
-static bool service_uid(struct config_build *build, uid_t *ret)
+bool config_service_uid(struct config_build *build, uid_t *ret)
 {
 	const char *user = build->config->milter.user;
 	struct config_value value;
@@ -240,7 +239,7 @@ void config_keys_finish(struct config_build *build)
 	bool load = (build->flags & CONFIG_LOAD_KEYS) && config->milter.dkim.keys_count;
 	uid_t uid = 0;
 
-	if (load && !service_uid(build, &uid))
+	if (load && !config_service_uid(build, &uid))
 		load = false;
 	for (size_t i = 0; i < config->milter.dkim.keys_count; i++) {
 		struct dkim_key_config *key = &config->milter.dkim.keys[i];

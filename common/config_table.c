@@ -773,8 +773,7 @@ const struct config_option config_options[] = {
     {.path = "milter.mask.token_keys",
      .type = OPTION_STRINGS,
      .fallback = "[]",
-     .state = OPTION_NOT_BUILT,
-     .note = "a sealed token in masked headers",
+     .check = check_file_name,
      .offset = AT(milter.mask.token_keys),
      .help = "Key files of the token; the first seals, all open."},
 

@@ -189,6 +189,11 @@ const char *check_account(const char *text)
 	return NULL;
 }
 
+const char *check_file_name(const char *text)
+{
+	return text[0] == '\0' ? "the name of a file" : NULL;
+}
+
 const char *check_selector(const char *text)
 {
 	char canonical[ADDRESS_DOMAIN_MAX + 1];

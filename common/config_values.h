@@ -36,6 +36,7 @@ const char *check_domain_entry(const char *text); /* of an address list: domains
 const char *check_server(const char *text);       /* HOST:PORT */
 const char *check_dns_server(const char *text);   /* ADDRESS or ADDRESS:PORT */
 const char *check_account(const char *text);      /* a user or group name */
+const char *check_file_name(const char *text);
 const char *check_selector(const char *text);
 const char *check_signed_header(const char *text);
 const char *check_removed_header(const char *text);

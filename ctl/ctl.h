@@ -16,6 +16,7 @@ int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 
 /*
  * Loads @file for a command that answers from it. Returns 0 and *ret; otherwise every

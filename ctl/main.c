@@ -19,6 +19,7 @@ static const struct command {
     {"config", cmd_config, "show the options in force and where each comes from"},
     {"explain", cmd_explain, "show each check's verdict on one request"},
     {"replay", cmd_replay, "judge a decision log by another configuration"},
+    {"trace", cmd_trace, "open the token of a masked Received header"},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -69,7 +69,8 @@ static struct generation *load(const struct child *child, const char *consequenc
 	struct config_errors errors = {0};
 	struct config *config = NULL;
 	struct generation *generation = NULL;
-	int r = config_load(child->config_path, CONFIG_LOAD_KEYS, &config, &errors);
+	int r = config_load(
+	    child->config_path, CONFIG_LOAD_KEYS | CONFIG_LOAD_TOKENS, &config, &errors);
 	for (size_t i = 0; child->first && i < errors.lines.count; i++)
 		log_error("%s", errors.lines.items[i]);
 	if (child->first && errors.more > 0)

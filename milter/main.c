@@ -39,7 +39,8 @@ static int check(const char *path)
 {
 	struct config_errors errors = {0};
 	struct config *config = NULL;
-	int r = config_load(path, CONFIG_LOAD_KEYS, &config, &errors);
+	int r =
+	    config_load(path, CONFIG_LOAD_KEYS | CONFIG_LOAD_TOKENS, &config, &errors);
 	for (size_t i = 0; i < errors.lines.count; i++)
 		fprintf(stderr, "%s\n", errors.lines.items[i]);
 	if (r == -EINVAL)

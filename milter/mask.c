@@ -332,10 +332,13 @@ void mask_own(const struct mask_hop *hop, char ret[static MASK_VALUE_MAX])
 	mask_date(hop->time, date);
 	bool has_id = span_has_only(id, "", ID_MAX);
 	bool has_by = is_hostname(by);
+	bool has_token = hop->token && hop->token[0] != '\0';
 	snprintf(
-	    ret, MASK_VALUE_MAX, " \n\tby %.*s (Postfix) with %s%s%.*s;\n\t%s",
+	    ret, MASK_VALUE_MAX, " \n\tby %.*s (Postfix) with %s%s%.*s%s%s%s;\n\t%s",
 	    has_by ? (int)by.len : 7, has_by ? by.at : "unknown", mask_protocol(hop),
-	    has_id ? " id " : "", has_id ? (int)id.len : 0, has_id ? id.at : "", date);
+	    has_id ? " id " : "", has_id ? (int)id.len : 0, has_id ? id.at : "",
+	    has_token ? "\n\t(Postern t=" : "", has_token ? hop->token : "",
+	    has_token ? ")" : "", date);
 }
 
 void mask_upstream(

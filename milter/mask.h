@@ -18,8 +18,8 @@
  * printable ASCII alone: no CR, no NUL, no newline but those of the folds.
  */
 
-/* by 253, with 32, id 128, the date, and the words between. */
-#define MASK_VALUE_MAX 640
+/* by 253, with 32, id 128, a token of 540, the date, and the words between. */
+#define MASK_VALUE_MAX 1200
 
 /* What the MTA knows of this hop. NULL or "": not told. */
 struct mask_hop {
@@ -27,6 +27,7 @@ struct mask_hop {
 	const char *queue_id;
 	bool smtputf8, esmtp, tls, authenticated;
 	time_t time;
+	const char *token; /* who handed it in, sealed (common/token.h) */
 };
 
 /* Who must not show. NULL or "": not known. */

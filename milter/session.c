@@ -5,6 +5,7 @@
 #include "common/dkim_key.h"
 #include "common/log.h"
 #include "common/printable.h"
+#include "common/token.h"
 #include "milter/author.h"
 #include "milter/counts.h"
 #include "milter/permit.h"
@@ -358,7 +359,26 @@ static enum session_answer answer_fault(
 	return refuse_for_now(reply, "signing failed");
 }
 
-static int make_plan(struct session *session, const char *signature, struct plan *ret)
+/* "" when nothing is masked or no key seals. -EIO: it could not be sealed. */
+static int make_token(const struct message *message, char ret[static TOKEN_TEXT_MAX])
+{
+	const struct token_keys *keys = message->generation->config->milter.mask.tokens;
+	const struct arrival *arrival = &message->arrival;
+	struct token_subject subject = {
+	    .client = arrival->client.ip,
+	    .time_s = arrival->hop.time,
+	};
+
+	ret[0] = '\0';
+	if (!message->mask || !keys)
+		return 0;
+	size_t len = strnlen(arrival->login, TOKEN_LOGIN_MAX);
+	memcpy(subject.login, arrival->login, len);
+	return token_seal(keys, &subject, ret);
+}
+
+static int make_plan(
+    struct session *session, const char *signature, const char *token, struct plan *ret)
 {
 	struct message *message = session->message;
 	struct plan_input input = {
@@ -375,6 +395,7 @@ static int make_plan(struct session *session, const char *signature, struct plan
 		},
 	    .signature = signature,
 	};
+	input.hop.token = token;
 	return plan_make(&input, ret);
 }
 
@@ -420,7 +441,15 @@ enum session_answer session_end_of_message(
 	enum session_answer answer = answer_fault(message, ret_reply);
 	if (answer != SESSION_CONTINUE)
 		return answer;
-	if (make_plan(session, signature, ret) < 0) {
+	char token[TOKEN_TEXT_MAX];
+	if (make_token(message, token) < 0) {
+		log_error(
+		    "queue_id=%s is refused with 451, the client keeps it: the token of "
+		    "its masked header could not be sealed",
+		    message->arrival.queue_id);
+		return refuse_for_now(ret_reply, "masking failed");
+	}
+	if (make_plan(session, signature, token, ret) < 0) {
 		log_error(
 		    "queue_id=%s is refused with 451, the client keeps it: out of memory",
 		    message->arrival.queue_id);
