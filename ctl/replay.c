@@ -84,6 +84,7 @@ static void judge_request(
     struct judge *judge, const struct request *request, int64_t time_ms, bool relayed)
 {
 	char message[640] = "";
+	size_t message_len = 0;
 
 	facts_read(judge->config, request, &judge->facts);
 	judge->facts.relayed = relayed;
@@ -92,11 +93,11 @@ static void judge_request(
 	if (!judge->plan.asks_store)
 		return;
 	if (request->instance.len < sizeof(message))
-		snprintf(
+		message_len = (size_t)snprintf(
 		    message, sizeof(message), "%.*s", (int)request->instance.len,
 		    request->instance.len ? request->instance.data : "");
 	replay_store_ask(
-	    judge->store, judge->plan.commit, message, judge->plan.charges,
+	    judge->store, message, message_len, judge->plan.charges,
 	    judge->plan.charges_count, time_ms, &judge->outcome);
 	settle(judge->config, &judge->plan, &judge->outcome, &judge->verdict);
 }

@@ -9,19 +9,28 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+/* What a distinct count has seen. */
+struct member {
+	bool previous; /* in the previous bucket alone */
+	uint16_t len;
+	char text[CHARGE_MEMBER_MAX];
+};
+
 struct counter {
 	UT_hash_handle hh;
 	struct window window;
+	struct member *members;
+	size_t members_count, members_size;
 	size_t key_len;
 	char key[CHARGE_KEY_MAX];
 };
 
-/* Of each message one: with the results that there are, not with room for all. */
+/* Of each token one: with the results that there are, not with room for all. */
 struct answered {
 	UT_hash_handle hh;
 	enum outcome_kind kind;
 	size_t count;
-	char *message; /* behind the results */
+	char *token; /* behind the results */
 	struct charge_result results[];
 };
 
@@ -45,6 +54,7 @@ struct replay_store *replay_store_free(struct replay_store *store)
 		return NULL;
 	HASH_ITER (hh, store->counters, counter, next_counter) {
 		HASH_DEL(store->counters, counter);
+		free(counter->members);
 		free(counter);
 	}
 	HASH_ITER (hh, store->answered, answered, next_answered) {
@@ -72,11 +82,11 @@ static struct counter *counter_of(struct replay_store *store, const struct charg
 }
 
 static void remember(
-    struct replay_store *store, const char *message, const struct outcome *outcome)
+    struct replay_store *store, const char *token, size_t token_len,
+    const struct outcome *outcome)
 {
 	size_t results = outcome->count * sizeof(outcome->results[0]);
-	struct answered *answered =
-	    malloc(sizeof(*answered) + results + strlen(message) + 1);
+	struct answered *answered = malloc(sizeof(*answered) + results + token_len);
 
 	/* Without memory a repetition is charged again. */
 	if (!answered)
@@ -84,21 +94,136 @@ static void remember(
 	answered->kind = outcome->kind;
 	answered->count = outcome->count;
 	memcpy(answered->results, outcome->results, results);
-	answered->message = (char *)answered->results + results;
-	strcpy(answered->message, message);
-	HASH_ADD_KEYPTR(
-	    hh, store->answered, answered->message, strlen(message), answered);
+	answered->token = (char *)answered->results + results;
+	memcpy(answered->token, token, token_len);
+	HASH_ADD_KEYPTR(hh, store->answered, answered->token, token_len, answered);
+}
+
+static struct member *member_of(struct counter *counter, const struct charge *charge)
+{
+	for (size_t i = 0; i < counter->members_count; i++) {
+		struct member *member = &counter->members[i];
+		if (member->len == charge->member_len &&
+		    memcmp(member->text, charge->member, member->len) == 0)
+			return member;
+	}
+	return NULL;
+}
+
+/* Rolls the window on, and the members with it. */
+static void roll_members(struct counter *counter, uint32_t window_s, int64_t now_ms)
+{
+	const struct window before = counter->window;
+	size_t kept = 0;
+
+	distinct_use(&counter->window, window_s, now_ms);
+	if (before.current == counter->window.current &&
+	    before.previous == counter->window.previous)
+		return;
+	for (size_t i = 0; i < counter->members_count; i++) {
+		struct member *member = &counter->members[i];
+		if (member->previous || counter->window.previous == 0)
+			continue;
+		member->previous = true;
+		counter->members[kept++] = *member;
+	}
+	counter->members_count = kept;
+}
+
+static struct charge_result look(
+    struct counter *counter, const struct charge *charge, int64_t now_ms)
+{
+	if (charge->member_len == 0)
+		return window_look(
+		    &counter->window, charge->window_s, now_ms, charge->amount,
+		    charge->max);
+	roll_members(counter, charge->window_s, now_ms);
+	return distinct_look(
+	    &counter->window, charge->window_s, now_ms,
+	    member_of(counter, charge) != NULL, charge->max);
+}
+
+/* False: no memory. */
+static bool add_member(struct counter *counter, const struct charge *charge)
+{
+	struct member *member = member_of(counter, charge);
+
+	if (member) {
+		counter->window.previous -= member->previous;
+		counter->window.current += member->previous;
+		member->previous = false;
+		return true;
+	}
+	if (counter->members_count > charge->max)
+		return true;
+	if (counter->members_count == counter->members_size) {
+		size_t size = counter->members_size ? 2 * counter->members_size : 4;
+		member = reallocarray(counter->members, size, sizeof(*member));
+		if (!member)
+			return false;
+		counter->members = member;
+		counter->members_size = size;
+	}
+	member = &counter->members[counter->members_count++];
+	member->previous = false;
+	member->len = charge->member_len;
+	memcpy(member->text, charge->member, charge->member_len);
+	counter->window.current++;
+	return true;
+}
+
+static bool apply(
+    struct counter *counter, const struct charge *charge, int64_t now_ms,
+    struct charge_result *result)
+{
+	if (charge->member_len > 0) {
+		bool added = add_member(counter, charge);
+		result->used = distinct_use(&counter->window, charge->window_s, now_ms);
+		return added;
+	}
+	window_add(&counter->window, charge->amount);
+	result->used = window_use(&counter->window, charge->window_s, now_ms);
+	return true;
+}
+
+/* Looks at all, and charges if that is what they ask and all hard ones fit. */
+static void answer(
+    struct replay_store *store, const struct charge *charges, size_t count,
+    int64_t now_ms, struct outcome *ret)
+{
+	struct counter *counters[LIMITS_MAX];
+
+	ret->kind = OUTCOME_FITS;
+	ret->count = count;
+	for (size_t i = 0; i < count; i++) {
+		counters[i] = counter_of(store, &charges[i]);
+		if (!counters[i]) {
+			ret->kind = OUTCOME_UNAVAILABLE;
+			return;
+		}
+		ret->results[i] = look(counters[i], &charges[i], now_ms);
+		if (ret->results[i].over && charges[i].hard)
+			ret->kind = OUTCOME_OVER;
+	}
+	for (size_t i = 0; i < count && ret->kind == OUTCOME_FITS; i++)
+		if (!charges[i].look &&
+		    !apply(counters[i], &charges[i], now_ms, &ret->results[i]))
+			ret->kind = OUTCOME_UNAVAILABLE;
 }
 
 void replay_store_ask(
-    struct replay_store *store, bool commit, const char *message,
+    struct replay_store *store, const char *token, size_t token_len,
     const struct charge *charges, size_t count, int64_t now_ms, struct outcome *ret)
 {
-	struct counter *counters[LIMITS_MAX];
 	struct answered *before = NULL;
+	bool charges_something = false;
 
-	if (commit && message[0] != '\0')
-		HASH_FIND_STR(store->answered, message, before);
+	for (size_t i = 0; i < count; i++)
+		charges_something = charges_something || !charges[i].look;
+	if (!charges_something)
+		token_len = 0;
+	if (token_len > 0)
+		HASH_FIND(hh, store->answered, token, token_len, before);
 	if (before) {
 		ret->kind = before->kind;
 		ret->count = before->count;
@@ -107,27 +232,7 @@ void replay_store_ask(
 		    before->count * sizeof(before->results[0]));
 		return;
 	}
-	ret->kind = OUTCOME_FITS;
-	ret->count = count;
-	for (size_t i = 0; i < count; i++) {
-		const struct charge *charge = &charges[i];
-		counters[i] = counter_of(store, charge);
-		if (!counters[i]) {
-			ret->kind = OUTCOME_UNAVAILABLE;
-			return;
-		}
-		ret->results[i] = window_look(
-		    &counters[i]->window, charge->window_s, now_ms, charge->amount,
-		    charge->max);
-		if (ret->results[i].over && charge->hard)
-			ret->kind = OUTCOME_OVER;
-	}
-	if (!commit)
-		return;
-	for (size_t i = 0; i < count && ret->kind == OUTCOME_FITS; i++) {
-		window_add(&counters[i]->window, charges[i].amount);
-		ret->results[i].used += charges[i].amount;
-	}
-	if (message[0] != '\0')
-		remember(store, message, ret);
+	answer(store, charges, count, now_ms, ret);
+	if (token_len > 0 && ret->kind != OUTCOME_UNAVAILABLE)
+		remember(store, token, token_len, ret);
 }

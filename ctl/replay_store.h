@@ -3,12 +3,13 @@
 
 #include "policyd/core/limits.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 
 /*
  * The counters of a replay: empty at first, in memory, with the time of the records. The
- * arithmetic is the core's, the rule the daemon's store's: all hard charges fit and
- * everything is charged, or nothing is; a message is charged once.
+ * arithmetic is the core's, the rule the daemon's store's (policyd/store.h): all hard
+ * charges fit and everything is charged, or nothing is; what a token names is charged
+ * once.
  */
 
 struct replay_store;
@@ -16,10 +17,7 @@ struct replay_store;
 int replay_store_new(struct replay_store **ret);
 struct replay_store *replay_store_free(struct replay_store *store);
 
-/*
- * @message (may be empty) names what is charged: asked again, it has the outcome that it
- * had. OUTCOME_UNAVAILABLE: no memory.
- */
+/* @token_len 0: none. OUTCOME_UNAVAILABLE: no memory. */
 void replay_store_ask(
-    struct replay_store *store, bool commit, const char *message,
+    struct replay_store *store, const char *token, size_t token_len,
     const struct charge *charges, size_t count, int64_t now_ms, struct outcome *ret);

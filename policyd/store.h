@@ -12,9 +12,12 @@
  * charges fit and everything is charged, or nothing is. A token seen before returns the
  * outcome it got then.
  *
- * A distinct count (charge.member_len) holds a set: a member that is in it fits and is
- * counted no second time, only seen again; a new one fits while there are fewer than max.
- * A soft one that is over is added up to max + 1 members, which bounds the set.
+ * A distinct count (charge.member_len) holds a set: a member that is in it is counted no
+ * second time, only seen again, and fits unless there are more than max; a new one fits
+ * while there are fewer than max. A soft one that is over is added up to max + 1 members,
+ * which bounds the set; from then on all are over.
+ *
+ * tests/limit_cases.json says it in examples: every store is run against them.
  *
  * The answer comes through a callback, on the thread that asked, perhaps before
  * store_ask() returns (the memory store always does). It comes exactly once, and never

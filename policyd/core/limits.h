@@ -87,7 +87,8 @@ struct charge_result window_look(
 /*
  * The same of a distinct count whose bucket counts the caller keeps in @window: members
  * seen in the previous bucket alone are gone when the next one begins. @is_member: what
- * is asked for is counted already.
+ * is asked for is counted already; it is over only while there are more than max, which
+ * soft charges and a max made lower can bring about.
  */
 uint64_t distinct_use(struct window *window, uint32_t window_s, int64_t now_ms);
 struct charge_result distinct_look(

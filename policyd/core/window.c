@@ -41,7 +41,8 @@ static void roll(struct window *window, int64_t window_ms, int64_t now_ms)
 	pull_back(window, start_ms, window_ms);
 	if (start_ms <= window->start_ms)
 		return;
-	window->previous = start_ms - window->start_ms == window_ms ? window->current : 0;
+	/* Less than a window apart: a reload made the window longer. */
+	window->previous = start_ms - window->start_ms <= window_ms ? window->current : 0;
 	window->current = 0;
 	window->start_ms = start_ms;
 }
@@ -66,15 +67,15 @@ uint64_t window_use(struct window *window, uint32_t window_s, int64_t now_ms)
 }
 
 /*
- * When @free units will be left of @max, in ms from @now_ms; -1: not within two windows.
- * Use falls as time goes on with nothing added, so the first such moment is found by
- * halving.
+ * When @amount will fit under @max, in ms from @now_ms; -1: never. Use falls as time goes
+ * on with nothing added, and is gone after two windows, or after three where the clock
+ * stepped back: the first such moment is found by halving.
  */
 static int64_t fits_after(
     const struct window *window, int64_t window_ms, int64_t now_ms, uint64_t amount,
     uint64_t max)
 {
-	int64_t low = 0, high = 2 * window_ms;
+	int64_t low = 0, high = 3 * window_ms;
 
 	if (amount > max)
 		return -1;
@@ -120,7 +121,7 @@ struct charge_result distinct_look(
 	int64_t window_ms = (int64_t)window_s * 1000;
 	struct charge_result result = {.used = distinct_use(window, window_s, now_ms)};
 
-	result.over = !is_member && result.used >= max;
+	result.over = is_member ? result.used > max : result.used >= max;
 	if (!result.over)
 		return result;
 	/* The previous bucket's members go when the next one begins, this one's a window
