@@ -156,6 +156,10 @@ static const char *policyd_change(const struct config *a, const struct config *b
 		return "policyd.control";
 	if (strcmp(a->policyd.login_socket, b->policyd.login_socket) != 0)
 		return "policyd.login_socket";
+	if (a->policyd.login_mode != b->policyd.login_mode)
+		return "policyd.login_mode";
+	if (strcmp(a->policyd.login_group, b->policyd.login_group) != 0)
+		return "policyd.login_group";
 	if (strcmp(a->policyd.state, b->policyd.state) != 0)
 		return "policyd.state";
 	if (strcmp(a->policyd.status, b->policyd.status) != 0)

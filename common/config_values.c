@@ -178,6 +178,15 @@ const char *check_dns_server(const char *text)
 	return "an IP address, perhaps with a port: \"127.0.0.1:5353\"";
 }
 
+const char *check_local(const char *text)
+{
+	struct endpoint endpoint;
+	/* What cannot be parsed is said by who keeps the address. */
+	if (!endpoint_parse(text, &endpoint) && endpoint.kind != ENDPOINT_UNIX)
+		return "a socket of this machine: unix:PATH";
+	return NULL;
+}
+
 const char *check_account(const char *text)
 {
 	size_t len = strlen(text);

@@ -8,12 +8,14 @@
 
 #include "common/cleanup.h"
 #include "common/config.h"
+#include "common/control.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/names_config.h"
 #include "common/service.h"
 #include "common/status.h"
 #include "policyd/complaints.h"
+#include "policyd/control.h"
 #include "policyd/decision_log.h"
 #include "policyd/instances.h"
 #include "policyd/listeners.h"
@@ -41,9 +43,10 @@
 #define COUNTERS_MAX  1000000
 #define INSTANCES_MAX 100000
 
-/* Descriptors beside the connections: listeners, log, files of a reload, status page; and
+/* Descriptors beside the connections: listeners, log, files of a reload, status page,
+ * control sockets; and
  * those of each worker's loop. */
-#define DESCRIPTORS_BESIDE   64
+#define DESCRIPTORS_BESIDE   (64 + 2 * CONTROL_CONNECTIONS)
 #define DESCRIPTORS_A_WORKER 4
 
 enum option_value { OPTION_SYSLOG = 256 };
@@ -66,6 +69,8 @@ struct daemon {
 	struct endpoint status_endpoint;
 	int status_fd; /* -1: no status page */
 	struct status *status;
+	struct control_sockets control_sockets;
+	struct control *control;   /* NULL: no control socket */
 	size_t descriptors_beside; /* the connections' */
 	size_t room;               /* for connections, by the descriptor limit */
 	atomic_size_t connections_max;
@@ -207,6 +212,7 @@ static void on_published(void *context, const struct config *config)
 {
 	struct daemon *daemon = context;
 	workers_refresh(daemon->workers);
+	control_refresh(daemon->control);
 	if (decision_log_reopen(daemon->decisions, config->log.decisions) < 0)
 		log_error("decision log: no memory to open it anew; the old one goes on");
 	set_connections_max(daemon, config);
@@ -241,6 +247,7 @@ static int prepare(struct daemon *daemon, const struct config *config)
 		return -1;
 	}
 	open_status(daemon, config);
+	control_sockets_open(config, &daemon->control_sockets);
 	daemon->descriptors_beside =
 	    DESCRIPTORS_BESIDE + DESCRIPTORS_A_WORKER * workers_count(config);
 	size_t limit = service_raise_descriptors();
@@ -256,6 +263,19 @@ static int prepare(struct daemon *daemon, const struct config *config)
 			    "the daemon becomes once its sockets are open");
 	set_connections_max(daemon, config);
 	return 0;
+}
+
+static int start_control(struct daemon *daemon)
+{
+	const struct control_sockets *sockets = &daemon->control_sockets;
+	struct control_parts parts = {
+	    .reload = daemon->reload,
+	    .memory = daemon->store,
+	};
+
+	if (sockets->control_fd < 0 && sockets->login_fd < 0)
+		return 0;
+	return control_new(sockets, &parts, &daemon->control);
 }
 
 /* Takes @config. */
@@ -295,6 +315,9 @@ static int start(
 	if (daemon->status_fd >= 0 &&
 	    status_new(daemon->status_fd, PROGRAM, &daemon->status) < 0)
 		say_no_status("no memory");
+	r = start_control(daemon);
+	if (r < 0)
+		return r;
 	return reload_start(daemon->reload, on_published, daemon);
 }
 
@@ -309,6 +332,8 @@ static void daemon_done(struct daemon *daemon)
 	 * after the workers, whose connections name them. */
 	if (daemon->reload)
 		reload_stop(daemon->reload);
+	control_free(daemon->control);
+	control_sockets_close(&daemon->control_sockets);
 	workers_free(daemon->workers);
 	listeners_close(&daemon->listeners);
 	decision_log_free(daemon->decisions);
@@ -329,7 +354,8 @@ static int run(const struct options *options)
 	for (size_t i = 0; i < config->notices.count; i++)
 		log_info("%s", config->notices.items[i]);
 
-	struct daemon daemon = {.status_fd = -1};
+	struct daemon daemon = {
+	    .status_fd = -1, .control_sockets = {.control_fd = -1, .login_fd = -1}};
 	if (prepare(&daemon, config) < 0) {
 		config_unref(config);
 		daemon_done(&daemon);

@@ -42,6 +42,7 @@ struct reload {
 	pthread_cond_t changed;
 	bool wanted, stopping;
 	struct retired *retired;
+	struct reload_report report;
 };
 
 static int64_t clock_us(void)
@@ -75,12 +76,21 @@ static size_t hosts_count(const struct config *config)
 	       host_list_count(config->auth.submission_hosts);
 }
 
-static void refuse(const char *path, const char *why, const char *remedy)
+static void report(struct reload *reload, bool taken, const char *why)
 {
-	status_count_load(false);
+	status_count_load(taken);
+	pthread_mutex_lock(&reload->lock);
+	reload->report.at_s = time(NULL);
+	reload->report.taken = taken;
+	snprintf(reload->report.why, sizeof(reload->report.why), "%s", why);
+	pthread_mutex_unlock(&reload->lock);
+}
+
+static void refuse(struct reload *reload, const char *why)
+{
 	log_error(
-	    "reload of %s failed, the old configuration stays in force: %s%s", path, why,
-	    remedy);
+	    "reload of %s failed, the old configuration stays in force: %s", reload->path,
+	    why);
 }
 
 /* Publishes @next unless it needs a restart; takes it in both cases. True: published. */
@@ -90,12 +100,16 @@ static bool publish(struct reload *reload, struct config *next, int64_t began_us
 	const char *key = config_needs_restart(old, next, "policyd");
 	config_unref(old);
 	if (key) {
-		refuse(reload->path, key, " changed, which needs a restart");
+		char why[128];
+		snprintf(why, sizeof(why), "%s changed, which needs a restart", key);
+		report(reload, false, why);
+		refuse(reload, why);
 		config_unref(next);
 		return false;
 	}
 	if (names_take_config(reload->names, next, NAMES_ALL) < 0) {
-		refuse(reload->path, "out of memory", "");
+		report(reload, false, "out of memory");
+		refuse(reload, "out of memory");
 		config_unref(next);
 		return false;
 	}
@@ -105,7 +119,7 @@ static bool publish(struct reload *reload, struct config *next, int64_t began_us
 	/* Ours until the next line is written; the slot takes the other reference. */
 	config_slot_set(reload->slot, config_ref(next));
 	reload->published(reload->context, next);
-	status_count_load(true);
+	report(reload, true, "");
 	log_info(
 	    "reloaded %s in %" PRId64 " ms: %zu domains, %zu limits, lists of %zu hosts, "
 	    "%zu users, %zu addresses",
@@ -136,9 +150,12 @@ static void load(struct reload *reload)
 		char why[64];
 		snprintf(
 		    why, sizeof(why), "%zu errors", errors.lines.count + errors.more);
-		refuse(reload->path, why, "");
+		report(
+		    reload, false, errors.lines.count > 0 ? errors.lines.items[0] : why);
+		refuse(reload, why);
 	} else {
-		refuse(reload->path, strerror(-r), "");
+		report(reload, false, strerror(-r));
+		refuse(reload, strerror(-r));
 	}
 	config_errors_done(&errors);
 	service_notify(
@@ -215,7 +232,7 @@ int reload_new(
 		reload_free(reload);
 		return -ENOMEM;
 	}
-	status_count_load(true);
+	report(reload, true, "");
 	*ret = reload;
 	return 0;
 }
@@ -237,6 +254,13 @@ void reload_request(struct reload *reload)
 	pthread_mutex_lock(&reload->lock);
 	reload->wanted = true;
 	pthread_cond_signal(&reload->changed);
+	pthread_mutex_unlock(&reload->lock);
+}
+
+void reload_last(struct reload *reload, struct reload_report *ret)
+{
+	pthread_mutex_lock(&reload->lock);
+	*ret = reload->report;
 	pthread_mutex_unlock(&reload->lock);
 }
 

@@ -4,6 +4,9 @@
 #include "common/config.h"
 #include "common/names.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 /*
  * The configuration in force, and the thread that replaces it: reads the files anew off
  * the serving threads, checks them, publishes all of it or nothing, and frees what is not
@@ -24,6 +27,16 @@ int reload_start(struct reload *reload, reload_published *published, void *conte
 /* Asks for one more reload. Asked again before it has begun it is the same one, while it
  * runs it is another. Any thread. */
 void reload_request(struct reload *reload);
+
+/* What became of the last load, for `postern status`. */
+struct reload_report {
+	int64_t at_s; /* wall clock */
+	bool taken;
+	char why[512]; /* the first error, when not; one line */
+};
+
+/* Any thread. */
+void reload_last(struct reload *reload, struct reload_report *ret);
 
 /* Waits for a reload under way and ends the thread. Later requests are not heard. */
 void reload_stop(struct reload *reload);

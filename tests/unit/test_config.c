@@ -293,7 +293,6 @@ static void notices(void **state)
 		      "[\"x.org\", "
 		      "\"y.org\"]},\n\"block\": {\"hosts\": [\"file:many\"]}}");
 	static const char *const want[] = {
-	    "c.json:2:24: policyd.control: accepted, but no control socket is opened yet",
 	    "c.json:2:44: policyd.state: accepted, but counters do not survive a restart "
 	    "yet",
 	    "c.json:3:23: milter.control: accepted, but no control socket is opened yet",
@@ -335,6 +334,11 @@ static void restarts(void **state)
 	    {"policyd", "{\"policyd\": {\"user\": \"x\"}}", "policyd.user"},
 	    {"policyd", "{\"policyd\": {\"workers\": 3}}", "policyd.workers"},
 	    {"policyd", "{\"policyd\": {\"control\": \"\"}}", "policyd.control"},
+	    {"policyd", "{\"policyd\": {\"login_socket\": \"unix:/x\"}}",
+	     "policyd.login_socket"},
+	    {"policyd", "{\"policyd\": {\"login_mode\": \"0600\"}}",
+	     "policyd.login_mode"},
+	    {"policyd", "{\"policyd\": {\"login_group\": \"x\"}}", "policyd.login_group"},
 	    {"policyd", "{\"policyd\": {\"state\": \"\"}}", "policyd.state"},
 	    {"policyd", "{\"policyd\": {\"status\": \"\"}}", "policyd.status"},
 	    {"policyd", "{\"policyd\": {\"max_connections\": 3}}", NULL},

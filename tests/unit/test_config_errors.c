@@ -187,6 +187,19 @@ static void keys_and_types(void **state)
 	     "c.json:2:22: milter.listen: the string \"unix:/run/x\", expected an array "
 	     "of "
 	     "addresses: unix:PATH, HOST:PORT or [V6]:PORT\n"},
+	    {"control sockets are of this machine: their mode is the permission",
+	     "{\"policyd\": {\"control\": \"127.0.0.1:1\", \"login_socket\": "
+	     "\"[::1]:2\"},\n"
+	     "\"milter\": {\"control\": \"host:3\"}}",
+	     "c.json:1:25: policyd.control: the string \"127.0.0.1:1\", expected a "
+	     "socket of "
+	     "this machine: unix:PATH\n"
+	     "c.json:1:56: policyd.login_socket: the string \"[::1]:2\", expected a "
+	     "socket "
+	     "of this machine: unix:PATH\n"
+	     "c.json:2:23: milter.control: the string \"host:3\", expected a socket of "
+	     "this "
+	     "machine: unix:PATH\n"},
 	    {"headers",
 	     "{\"milter\": {\"mask\": {\"remove\": [\"X-A:\", \"Received\"]}, \"dkim\": "
 	     "{\"oversign\": [\"\", \"Received\"]}}}",
@@ -596,13 +609,9 @@ static void not_supported_yet(void **state)
 	     "from \"1ms\" to \"10s\"\n"
 	     "c.json:1:74: redis.db: the number -1, expected a whole number from 0 to "
 	     "65535\n"},
-	    {"logins",
-	     "{\"relay\": {\"login_grace\": \"10m\"}, \"policyd\": {\"login_socket\": "
-	     "\"unix:/run/x\"}}",
+	    {"logins", "{\"relay\": {\"login_grace\": \"10m\"}}",
 	     "c.json:1:27: relay.login_grace: relaying after a POP or IMAP login is not "
-	     "supported yet\n"
-	     "c.json:1:63: policyd.login_socket: a socket for logins is not supported "
-	     "yet\n"},
+	     "supported yet\n"},
 	    {"limits",
 	     "{\"limits\": [{\"name\": \"a\", \"per\": \"recipient\", \"count\": "
 	     "\"countries\", "
