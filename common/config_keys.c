@@ -224,10 +224,7 @@ static void load_key(
 		return;
 	if (dkim_key_load(key->file, uid, &key->key, errbuf, sizeof(errbuf)))
 		config_error(build, value, "%s", errbuf);
-	else if (key->key->algorithm == DKIM_ED25519_SHA256)
-		config_error(
-		    build, value, "an Ed25519 key is not supported yet, expected RSA");
-	else if (key->key->bits < RSA_BITS_GOOD)
+	else if (key->key->algorithm == DKIM_RSA_SHA256 && key->key->bits < RSA_BITS_GOOD)
 		config_notice(
 		    build, value, "RSA with %u bits is weak, expected at least %d",
 		    key->key->bits, RSA_BITS_GOOD);

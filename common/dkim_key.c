@@ -49,6 +49,17 @@ static void md_freep(EVP_MD_CTX **md)
 
 DEFINE_CLEANUP(struct dkim_key, dkim_key_free)
 
+const char *dkim_algorithm_name(enum dkim_algorithm algorithm)
+{
+	switch (algorithm) {
+	case DKIM_RSA_SHA256:
+		return "rsa-sha256";
+	case DKIM_ED25519_SHA256:
+		return "ed25519-sha256";
+	}
+	return "unknown";
+}
+
 /* Where to complain: the file's name stands before every sentence. */
 struct complaint {
 	const char *path;
@@ -186,28 +197,6 @@ static bool signs_and_verifies(EVP_PKEY *pkey, enum dkim_algorithm algorithm)
 	return good;
 }
 
-/*
- * The key is written anew from what was checked: libopendkim takes as DER whatever does
- * not begin with "-----", and a file may carry text or certificates before the key.
- */
-static bool keep_pem(EVP_PKEY *pkey, struct dkim_key *key)
-{
-	CLEANUP(bio_freep) BIO *bio = BIO_new(BIO_s_secmem());
-	if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL))
-		return false;
-	char *bytes;
-	long len = BIO_get_mem_data(bio, &bytes);
-	if (len <= 0)
-		return false;
-	key->pem = malloc((size_t)len + 1);
-	if (!key->pem)
-		return false;
-	memcpy(key->pem, bytes, (size_t)len);
-	key->pem[len] = '\0';
-	key->pem_len = (size_t)len;
-	return true;
-}
-
 /* p=: RFC 6376, 3.6.1 (SubjectPublicKeyInfo) for RSA, RFC 8463 (32 raw bytes) else. */
 static bool keep_public(EVP_PKEY *pkey, struct dkim_key *key)
 {
@@ -259,10 +248,12 @@ int dkim_key_load(
 		return refuse(
 		    &to,
 		    "is damaged: what it signs does not verify; restore it from a copy");
-	if (!keep_pem(pkey, key) || !keep_public(pkey, key)) {
+	if (!keep_public(pkey, key)) {
 		ERR_clear_error();
-		return refuse(&to, "cannot be kept: OpenSSL refused to write it out");
+		return refuse(
+		    &to, "cannot be kept: OpenSSL refused to write its public half");
 	}
+	key->pkey = TAKE(pkey);
 	*ret = TAKE(key);
 	return 0;
 }
@@ -271,10 +262,32 @@ struct dkim_key *dkim_key_free(struct dkim_key *key)
 {
 	if (!key)
 		return NULL;
-	if (key->pem)
-		OPENSSL_cleanse(key->pem, key->pem_len);
-	free(key->pem);
+	EVP_PKEY_free(key->pkey);
 	free(key->public_base64);
 	free(key);
+	return NULL;
+}
+
+int dkim_key_pem(const struct dkim_key *key, char **ret)
+{
+	CLEANUP(bio_freep) BIO *bio = BIO_new(BIO_s_secmem());
+	char *bytes, *pem = NULL;
+	if (bio &&
+	    PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL)) {
+		long len = BIO_get_mem_data(bio, &bytes);
+		pem = strndup(bytes, (size_t)len);
+	}
+	ERR_clear_error();
+	if (!pem)
+		return -ENOMEM;
+	*ret = pem;
+	return 0;
+}
+
+char *dkim_key_pem_free(char *pem)
+{
+	if (pem)
+		OPENSSL_cleanse(pem, strlen(pem));
+	free(pem);
 	return NULL;
 }

@@ -5,23 +5,28 @@
 #include <sys/types.h>
 
 /*
- * A DKIM private key: read once, checked once. A key that could fail per message is
- * refused at load (encrypted, DER, EC, RSA under 1024 bits, truncated), each with one
- * sentence.
+ * A DKIM private key: read once, parsed once, checked once. A key that could fail per
+ * message is refused at load (encrypted, DER, EC, RSA under 1024 bits, truncated), each
+ * with one sentence.
  *
  * Safe: a regular file (symlinks are followed to one), owned by root or the service user,
  * nothing for others; its folder not writable by group or others unless sticky.
  */
 
 enum dkim_algorithm { DKIM_RSA_SHA256, DKIM_ED25519_SHA256 };
+#define DKIM_ALGORITHMS 2
+
+struct evp_pkey_st; /* OpenSSL's EVP_PKEY */
 
 struct dkim_key {
 	enum dkim_algorithm algorithm;
 	unsigned bits;
-	char *pem; /* NUL-terminated, as libopendkim takes it; wiped on free */
-	size_t pem_len;
-	char *public_base64; /* what belongs into p= of the record */
+	struct evp_pkey_st *pkey; /* for all threads, nobody changes it; wiped on free */
+	char *public_base64;      /* what belongs into p= of the record */
 };
+
+/* The a= of signatures: "rsa-sha256". */
+const char *dkim_algorithm_name(enum dkim_algorithm algorithm);
 
 /*
  * Reads and checks @path. @service_uid: who besides root may own it. Returns 0 and *ret,
@@ -32,3 +37,7 @@ int dkim_key_load(
     const char *path, uid_t service_uid, struct dkim_key **ret, char *errbuf,
     size_t errsize);
 struct dkim_key *dkim_key_free(struct dkim_key *key);
+
+/* The private key as PEM text (PKCS #8), for dkim_key_pem_free(). 0 or -ENOMEM. */
+int dkim_key_pem(const struct dkim_key *key, char **ret);
+char *dkim_key_pem_free(char *pem); /* wipes it; returns NULL */

@@ -11,6 +11,7 @@
 #include "milter/counts.h"
 #include "milter/generation.h"
 #include "milter/session.h"
+#include "milter/sign.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -296,6 +297,12 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 		log_stop();
 		return 1;
 	}
+	if (first && !sign_shares_keys())
+		log_warning(
+		    "every signature parses its key anew, which takes four times as "
+		    "long: libopendkim does not call this program's "
+		    "PEM_read_bio_PrivateKey(); build it without a version script and "
+		    "without stripping its dynamic symbols");
 	status_count_load(true);
 	serve_status(&child);
 	report(CHILD_READY);

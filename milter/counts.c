@@ -13,14 +13,17 @@ static const char *const result_names[COUNTED_MESSAGES] = {
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static uint32_t messages[COUNTED_MESSAGES], signatures, masked;
+static uint32_t messages[COUNTED_MESSAGES], signatures[DKIM_ALGORITHMS], masked;
 
 static void find_series(void)
 {
 	for (int i = 0; i < COUNTED_MESSAGES; i++)
 		messages[i] =
 		    metrics_series(METRIC_MILTER_MESSAGES, result_names[i], NULL);
-	signatures = metrics_series(METRIC_DKIM_SIGNATURES, "rsa-sha256", NULL);
+	for (int i = 0; i < DKIM_ALGORITHMS; i++)
+		signatures[i] = metrics_series(
+		    METRIC_DKIM_SIGNATURES, dkim_algorithm_name((enum dkim_algorithm)i),
+		    NULL);
 	masked = metrics_series(METRIC_RECEIVED_MASKED, NULL, NULL);
 }
 
@@ -35,10 +38,10 @@ void counts_message(enum counted_message what)
 	metrics_add(messages[what], 1);
 }
 
-void counts_signature(void)
+void counts_signature(enum dkim_algorithm algorithm)
 {
 	counts_init();
-	metrics_add(signatures, 1);
+	metrics_add(signatures[algorithm], 1);
 }
 
 void counts_masked(size_t fields)

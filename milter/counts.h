@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "common/dkim_key.h"
+
 #include <stddef.h>
 
 /* What the milter counts; see common/metrics.h. Any thread. */
@@ -19,5 +21,5 @@ enum counted_message {
 void counts_init(void);
 
 void counts_message(enum counted_message what);
-void counts_signature(void);
+void counts_signature(enum dkim_algorithm algorithm);
 void counts_masked(size_t fields);

@@ -109,8 +109,10 @@ static int plan_all(struct plan *plan, const struct plan_input *input)
 		if (r == 0)
 			r = plan_own(plan, input);
 	}
-	if (r == 0 && input->signature)
-		r = add_edit(plan, EDIT_INSERT, 1, "DKIM-Signature", input->signature);
+	/* Each takes the place of the one before. */
+	for (size_t i = input->signatures_count; r == 0 && i > 0; i--)
+		r = add_edit(
+		    plan, EDIT_INSERT, 1, "DKIM-Signature", input->signatures[i - 1]);
 	return r;
 }
 

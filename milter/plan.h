@@ -15,7 +15,7 @@
  * number 1 of a name is the first one that came along. Changes go from the last instance
  * to the first, because a deletion renumbers those after it (CVE-2022-48521). Then
  * Postfix's own header: an inserted one whose first line is empty is hidden in its place,
- * which makes it number 1, and deletes it. The signature is inserted at position 1, right
+ * which makes it number 1, and deletes it. Signatures are inserted at position 1, right
  * beneath this hop's Received header.
  */
 
@@ -39,7 +39,9 @@ struct plan_input {
 	bool mask;                 /* this message came in on a masked port */
 	struct mask_hop hop;       /* with @mask */
 	struct mask_client client; /* with @mask */
-	const char *signature;     /* DKIM-Signature's value, or NULL */
+	/* Values of DKIM-Signature; the first stands above the others. */
+	char *const *signatures;
+	size_t signatures_count;
 };
 
 /* Returns 0, or -ENOMEM; *ret is then empty. plan_done() either way. */

@@ -32,8 +32,8 @@ struct message {
 	struct generation *generation;
 	struct headers headers;
 	struct signature *signature; /* NULL: not to be signed, or a fault */
-	const struct dkim_key_config *key;
-	const char *signing_domain;
+	struct chosen_key keys[CHOSEN_KEYS_MAX];
+	size_t keys_count;
 
 	struct arrival arrival;
 	struct address author;
@@ -241,8 +241,7 @@ static bool find_author(struct message *message)
 	return result == AUTHOR_ONE;
 }
 
-/* The first of the domain's keys; sets the key and d=. */
-static bool find_key(struct message *message)
+static bool find_keys(struct message *message)
 {
 	const struct config *config = message->generation->config;
 	const struct domain *domain;
@@ -265,27 +264,22 @@ static bool find_key(struct message *message)
 		    domain->name);
 		return false;
 	}
-	message->key = &config->milter.dkim.keys[domain->dkim[0]];
-	message->signing_domain =
-	    message->key->domain[0] ? message->key->domain : domain->name;
-	return true;
+	message->keys_count = choose_keys(config, domain, NULL, message->keys);
+	if (message->keys_count == 0)
+		not_signed(
+		    message, LOG_LEVEL_INFO, "no key of domain %.100s is published",
+		    domain->name);
+	return message->keys_count > 0;
 }
 
 static void begin_signature(struct message *message)
 {
-	if (!find_author(message) || !find_key(message))
+	if (!find_author(message) || !find_keys(message))
 		return;
-	if (!message->key->key || message->key->key->algorithm != DKIM_RSA_SHA256) {
-		snprintf(
-		    message->fault_text, sizeof(message->fault_text),
-		    "key %.60s is not loaded or not RSA", message->key->name);
-		take_fault(message, -EINVAL);
-		return;
-	}
 	struct signature_params params = {
 	    .signer = message->generation->signer,
-	    .key = message->key,
-	    .domain = message->signing_domain,
+	    .keys = message->keys,
+	    .keys_count = message->keys_count,
 	    .id = message->arrival.queue_id,
 	    .masked = message->mask,
 	};
@@ -378,7 +372,8 @@ static int make_token(const struct message *message, char ret[static TOKEN_TEXT_
 }
 
 static int make_plan(
-    struct session *session, const char *signature, const char *token, struct plan *ret)
+    struct session *session, const struct signed_values *values, const char *token,
+    struct plan *ret)
 {
 	struct message *message = session->message;
 	struct plan_input input = {
@@ -393,7 +388,8 @@ static int make_plan(
 		    .helo = session->helo,
 		    .login = message->arrival.login,
 		},
-	    .signature = signature,
+	    .signatures = values->items,
+	    .signatures_count = values->count,
 	};
 	input.hop.token = token;
 	return plan_make(&input, ret);
@@ -410,17 +406,12 @@ static size_t count_received(const struct plan *plan)
 	return count;
 }
 
-static void string_freep(char **string)
-{
-	free(*string);
-}
-
 enum session_answer session_end_of_message(
     struct session *session, const char *queue_id, struct plan *ret,
     struct session_reply *ret_reply)
 {
 	struct message *message = session->message;
-	CLEANUP(string_freep) char *signature = NULL;
+	CLEANUP(signed_values_done) struct signed_values values = {0};
 	*ret = (struct plan){0};
 	if (!message)
 		return refuse_for_now(ret_reply, "no message under way");
@@ -434,7 +425,7 @@ enum session_answer session_end_of_message(
 	}
 	if (message->signature && message->fault == FAULT_NONE) {
 		int r =
-		    signature_finish(message->signature, &signature, message->fault_text);
+		    signature_finish(message->signature, &values, message->fault_text);
 		if (r != 0)
 			take_fault(message, r);
 	}
@@ -449,7 +440,7 @@ enum session_answer session_end_of_message(
 		    message->arrival.queue_id);
 		return refuse_for_now(ret_reply, "masking failed");
 	}
-	if (make_plan(session, signature, token, ret) < 0) {
+	if (make_plan(session, &values, token, ret) < 0) {
 		log_error(
 		    "queue_id=%s is refused with 451, the client keeps it: out of memory",
 		    message->arrival.queue_id);
@@ -459,15 +450,28 @@ enum session_answer session_end_of_message(
 	return SESSION_CONTINUE;
 }
 
+/* " d=... s=... a=..." for each signature. */
+static void describe_keys(const struct message *message, char *buf, size_t size)
+{
+	size_t len = 0;
+	for (size_t i = 0; i < message->keys_count && len < size; i++) {
+		const struct chosen_key *chosen = &message->keys[i];
+		len += (size_t)snprintf(
+		    buf + len, size - len, " d=%s s=%s a=%s", chosen->domain,
+		    chosen->key->selector,
+		    dkim_algorithm_name(chosen->key->key->algorithm));
+	}
+}
+
 static void log_message(const struct message *message)
 {
 	const char *masked = message->mask ? " received=masked" : "";
 	if (message->signature) {
 		size_t long_lines = signature_long_lines(message->signature);
+		char keys[CHOSEN_KEYS_MAX * 400] = "";
+		describe_keys(message, keys, sizeof(keys));
 		log_info(
-		    "queue_id=%s signed d=%s s=%s a=rsa-sha256%s",
-		    message->arrival.queue_id, message->signing_domain,
-		    message->key->selector, masked);
+		    "queue_id=%s signed%s%s", message->arrival.queue_id, keys, masked);
 		if (long_lines > 0)
 			log_info(
 			    "queue_id=%s has %zu lines of more than %d bytes: Postfix "
@@ -489,7 +493,8 @@ static void count_message(const struct message *message)
 	counts_masked(message->received_masked);
 	if (message->signature) {
 		counts_message(COUNTED_SIGNED);
-		counts_signature();
+		for (size_t i = 0; i < message->keys_count; i++)
+			counts_signature(message->keys[i].key->key->algorithm);
 	} else {
 		counts_message(
 		    message->unsigned_why[0] ? COUNTED_UNSIGNED : COUNTED_MASKED);

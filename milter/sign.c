@@ -3,10 +3,13 @@
 
 #include "common/cleanup.h"
 #include "common/dkim_key.h"
+#include "milter/arena.h"
+#include "milter/key_hook.h"
 #include "milter/plan.h"
 
 #include <errno.h>
 #include <opendkim/dkim.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,8 +49,20 @@ struct signer {
 	DKIM_LIB *lib;
 };
 
-struct signature {
+/* One of the message's signatures. */
+struct one {
+	struct chosen_key chosen;
+	struct key_ticket ticket;
 	DKIM *dkim;
+};
+
+struct signature {
+	struct arena arena; /* all that the library holds */
+	struct one items[CHOSEN_KEYS_MAX];
+	size_t count;
+	char *text; /* one header, as it goes to the library */
+	size_t text_size;
+
 	size_t line_len; /* of the line under way, without its end */
 	size_t long_lines;
 	bool held_cr; /* a CR that waits for its LF */
@@ -56,11 +71,6 @@ struct signature {
 
 DEFINE_CLEANUP(struct signer, signer_free)
 DEFINE_CLEANUP(struct signature, signature_free)
-
-static void string_freep(char **string)
-{
-	free(*string);
-}
 
 bool sign_covers(const struct config *config, const char *name)
 {
@@ -77,6 +87,20 @@ bool sign_covers(const struct config *config, const char *name)
 	return strncasecmp(name, LIST_PREFIX, strlen(LIST_PREFIX)) == 0;
 }
 
+/* ---- the library ---- */
+
+/* Its handles of messages allocate from their arena, the rest as ever. */
+static void *library_alloc(void *closure, size_t size)
+{
+	return closure ? arena_alloc(closure, size) : malloc(size);
+}
+
+static void library_free(void *closure, void *memory)
+{
+	if (!closure)
+		free(memory);
+}
+
 static int set_oversigned(struct signer *signer)
 {
 	const struct string_list *names = &signer->config->milter.dkim.oversign;
@@ -91,13 +115,84 @@ static int set_oversigned(struct signer *signer)
 	return status == DKIM_STAT_OK ? 0 : -ENOMEM;
 }
 
+static dkim_canon_t canon_of(enum canonicalization canon)
+{
+	switch (canon) {
+	case CANON_SIMPLE:
+		return DKIM_CANON_SIMPLE;
+	case CANON_RELAXED:
+		return DKIM_CANON_RELAXED;
+	}
+	return DKIM_CANON_RELAXED;
+}
+
+static DKIM *library_sign(
+    const struct config *config, DKIM_LIB *lib, struct arena *arena, const char *id,
+    const char *key, const struct chosen_key *chosen, DKIM_STAT *ret_status)
+{
+	dkim_alg_t algorithm = DKIM_SIGN_UNKNOWN;
+	switch (chosen->key->key->algorithm) {
+	case DKIM_RSA_SHA256:
+		algorithm = DKIM_SIGN_RSASHA256;
+		break;
+	case DKIM_ED25519_SHA256:
+		algorithm = DKIM_SIGN_ED25519SHA256;
+		break;
+	}
+	/* It takes much unconst that it does not write to. */
+	return dkim_sign(
+	    lib, (const unsigned char *)id, arena, (dkim_sigkey_t)(uintptr_t)key,
+	    (const unsigned char *)chosen->key->selector,
+	    (const unsigned char *)chosen->domain,
+	    canon_of(config->milter.dkim.header_canon),
+	    canon_of(config->milter.dkim.body_canon), algorithm, -1, ret_status);
+}
+
+/* For key_hook_prove(). What fails shows as a ticket that nobody took. */
+static void sign_probe(struct key_ticket *ticket, void *context)
+{
+	static const struct config config;
+	static char selector[] = "probe", header[] = "From: probe@invalid";
+	struct dkim_key key = *ticket->key;
+	struct dkim_key_config key_config = {.selector = selector, .key = &key};
+	struct chosen_key chosen = {.key = &key_config, .domain = "invalid"};
+	struct arena arena = {0};
+	DKIM_STAT status;
+	DKIM *dkim = library_sign(
+	    &config, context, &arena, "probe", ticket->text, &chosen, &status);
+	if (dkim) {
+		if (dkim_header(dkim, (unsigned char *)header, strlen(header)) ==
+			DKIM_STAT_OK &&
+		    dkim_eoh(dkim) == DKIM_STAT_OK)
+			dkim_eom(dkim, NULL);
+		dkim_free(dkim);
+	}
+	arena_done(&arena, false);
+}
+
+static void prove_hook(void)
+{
+	DKIM_LIB *lib = dkim_init(library_alloc, library_free);
+	if (!lib)
+		return;
+	key_hook_prove(sign_probe, lib);
+	dkim_close(lib);
+}
+
+bool sign_shares_keys(void)
+{
+	return key_hook_works();
+}
+
 int signer_new(const struct config *config, struct signer **ret)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, prove_hook);
 	CLEANUP(signer_freep) struct signer *signer = calloc(1, sizeof(*signer));
 	if (!signer)
 		return -ENOMEM;
 	signer->config = config;
-	signer->lib = dkim_init(NULL, NULL);
+	signer->lib = dkim_init(library_alloc, library_free);
 	if (!signer->lib)
 		return -ENOMEM;
 	int r = set_oversigned(signer);
@@ -119,10 +214,10 @@ struct signer *signer_free(struct signer *signer)
 
 /* What the library says of a failure. Codes that it can only give for our own faults. */
 static int library_fault(
-    const struct signature *signature, const char *step, DKIM_STAT status,
+    DKIM *dkim, const char *step, DKIM_STAT status,
     char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
-	const char *detail = signature->dkim ? dkim_geterror(signature->dkim) : NULL;
+	const char *detail = dkim ? dkim_geterror(dkim) : NULL;
 	snprintf(
 	    errbuf, SIGN_ERROR_TEXT_MAX, "libopendkim failed in %s: %s%s%.150s", step,
 	    dkim_getresultstr(status), detail ? ": " : "", detail ? detail : "");
@@ -136,58 +231,78 @@ static int unsignable(
 	return SIGN_UNSIGNABLE;
 }
 
+static int out_of_memory(char errbuf[static SIGN_ERROR_TEXT_MAX])
+{
+	snprintf(errbuf, SIGN_ERROR_TEXT_MAX, "out of memory");
+	return -ENOMEM;
+}
+
+/* ---- headers ---- */
+
+static int make_room(struct signature *signature, size_t size)
+{
+	if (size <= signature->text_size)
+		return 0;
+	free(signature->text);
+	signature->text_size = 0;
+	signature->text = malloc(size);
+	if (!signature->text)
+		return -ENOMEM;
+	signature->text_size = size;
+	return 0;
+}
+
 /*
- * "Name:value" with CRLF folds, as it stands in the message. NULL: no memory. *ret_sound
- * is false when it has a control character other than tabs and folds.
+ * "Name:value" with CRLF folds, as it stands in the message, to signature->text. False
+ * when it has a control character other than tabs and folds.
  */
-static char *canonical_header(
-    const struct headers *headers, size_t i, size_t *ret_len, bool *ret_sound)
+static bool canonical_header(
+    const struct headers *headers, size_t i, char *text, size_t *ret_len)
 {
 	const struct header *header = &headers->items[i];
-	const char *value = header_value(headers, i);
-	char *text = malloc(header->name_len + 1 + 2 * (size_t)header->value_len + 1);
-	if (!text)
-		return NULL;
 	char *to = text;
+	bool sound = true;
 	memcpy(to, header_name(headers, i), header->name_len);
 	to += header->name_len;
 	*to++ = ':';
-	*ret_sound = true;
-	for (const char *from = value; *from; from++) {
+	for (const char *from = header_value(headers, i); *from; from++) {
 		unsigned char c = (unsigned char)*from;
 		if (c == '\r' && from[1] == '\n')
 			continue;
 		if (c == '\n') {
 			/* Anything but a fold would end the header. */
 			if (from[1] != ' ' && from[1] != '\t')
-				*ret_sound = false;
+				sound = false;
 			*to++ = '\r';
 		} else if ((c < 0x20 && c != '\t') || c == 0x7f) {
-			*ret_sound = false;
+			sound = false;
 		}
 		*to++ = (char)c;
 	}
 	*to = '\0';
 	*ret_len = (size_t)(to - text);
-	return text;
+	return sound;
 }
 
 static int feed_header(
     struct signature *signature, const struct headers *headers, size_t i,
     char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
+	const struct header *header = &headers->items[i];
 	size_t len;
-	bool sound;
-	CLEANUP(string_freep) char *text = canonical_header(headers, i, &len, &sound);
-	if (!text)
-		return library_fault(
-		    signature, "dkim_header", DKIM_STAT_NORESOURCE, errbuf);
-	if (!sound)
+	if (make_room(
+		signature, header->name_len + 1 + 2 * (size_t)header->value_len + 1) < 0)
+		return out_of_memory(errbuf);
+	if (!canonical_header(headers, i, signature->text, &len))
 		return unsignable(
 		    errbuf, "control character in header ", header_name(headers, i));
-	DKIM_STAT status = dkim_header(signature->dkim, (unsigned char *)text, len);
-	if (status != DKIM_STAT_OK)
-		return library_fault(signature, "dkim_header", status, errbuf);
+	for (size_t n = 0; n < signature->count; n++) {
+		DKIM *dkim = signature->items[n].dkim;
+		DKIM_STAT status =
+		    dkim_header(dkim, (unsigned char *)signature->text, len);
+		if (status != DKIM_STAT_OK)
+			return library_fault(dkim, "dkim_header", status, errbuf);
+	}
 	return 0;
 }
 
@@ -212,15 +327,29 @@ static int feed_headers(
 	return 0;
 }
 
-static dkim_canon_t canon_of(enum canonicalization canon)
+static int begin_one(
+    struct signature *signature, const struct signature_params *params,
+    const struct chosen_key *chosen, char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
-	switch (canon) {
-	case CANON_SIMPLE:
-		return DKIM_CANON_SIMPLE;
-	case CANON_RELAXED:
-		return DKIM_CANON_RELAXED;
+	struct one *one = &signature->items[signature->count];
+	const char *text = one->ticket.text;
+	char *pem = NULL;
+	DKIM_STAT status;
+	one->chosen = *chosen;
+	key_ticket_init(&one->ticket, chosen->key->key);
+	if (!key_hook_works()) {
+		if (dkim_key_pem(chosen->key->key, &pem) < 0)
+			return out_of_memory(errbuf);
+		text = pem;
 	}
-	return DKIM_CANON_RELAXED;
+	one->dkim = library_sign(
+	    params->signer->config, params->signer->lib, &signature->arena, params->id,
+	    text, chosen, &status);
+	dkim_key_pem_free(pem);
+	if (!one->dkim)
+		return library_fault(NULL, "dkim_sign", status, errbuf);
+	signature->count++;
+	return 0;
 }
 
 int signature_new(
@@ -229,30 +358,26 @@ int signature_new(
 {
 	CLEANUP(signature_freep)
 	struct signature *signature = calloc(1, sizeof(*signature));
-	if (!signature) {
-		snprintf(errbuf, SIGN_ERROR_TEXT_MAX, "out of memory");
-		return -ENOMEM;
-	}
-	const struct config *config = params->signer->config;
-	DKIM_STAT status;
-	signature->dkim = dkim_sign(
-	    params->signer->lib, (const unsigned char *)params->id, NULL,
-	    (dkim_sigkey_t)params->key->key->pem,
-	    (const unsigned char *)params->key->selector,
-	    (const unsigned char *)params->domain,
-	    canon_of(config->milter.dkim.header_canon),
-	    canon_of(config->milter.dkim.body_canon), DKIM_SIGN_RSASHA256, -1, &status);
-	if (!signature->dkim)
-		return library_fault(signature, "dkim_sign", status, errbuf);
-	int r = feed_headers(signature, params, headers, errbuf);
+	if (!signature)
+		return out_of_memory(errbuf);
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < params->keys_count; i++)
+		r = begin_one(signature, params, &params->keys[i], errbuf);
+	if (r == 0)
+		r = feed_headers(signature, params, headers, errbuf);
 	if (r != 0)
 		return r;
-	status = dkim_eoh(signature->dkim);
-	if (status != DKIM_STAT_OK)
-		return library_fault(signature, "dkim_eoh", status, errbuf);
+	for (size_t i = 0; i < signature->count; i++) {
+		DKIM *dkim = signature->items[i].dkim;
+		DKIM_STAT status = dkim_eoh(dkim);
+		if (status != DKIM_STAT_OK)
+			return library_fault(dkim, "dkim_eoh", status, errbuf);
+	}
 	*ret = TAKE(signature);
 	return 0;
 }
+
+/* ---- body ---- */
 
 static int feed_body(
     struct signature *signature, const unsigned char *bytes, size_t len,
@@ -260,11 +385,13 @@ static int feed_body(
 {
 	if (len == 0)
 		return 0;
-	/* The library takes it unconst and does not write to it. */
-	DKIM_STAT status =
-	    dkim_body(signature->dkim, (unsigned char *)(uintptr_t)bytes, len);
-	if (status != DKIM_STAT_OK)
-		return library_fault(signature, "dkim_body", status, errbuf);
+	for (size_t i = 0; i < signature->count; i++) {
+		DKIM *dkim = signature->items[i].dkim;
+		DKIM_STAT status =
+		    dkim_body(dkim, (unsigned char *)(uintptr_t)bytes, len);
+		if (status != DKIM_STAT_OK)
+			return library_fault(dkim, "dkim_body", status, errbuf);
+	}
 	return 0;
 }
 
@@ -349,9 +476,27 @@ static char *header_from(const unsigned char *text, size_t len)
 	return value;
 }
 
-int signature_finish(
-    struct signature *signature, char **ret, char errbuf[static SIGN_ERROR_TEXT_MAX])
+static int finish_one(
+    struct one *one, char **ret, char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
+	DKIM_STAT status = dkim_eom(one->dkim, NULL);
+	if (status != DKIM_STAT_OK)
+		return library_fault(one->dkim, "dkim_eom", status, errbuf);
+	unsigned char *text;
+	size_t len;
+	/* The width that dkim_eom() hashed with; simple canonicalization minds. */
+	status = dkim_getsighdr_d(one->dkim, strlen(DKIM_SIGNHEADER ": "), &text, &len);
+	if (status != DKIM_STAT_OK)
+		return library_fault(one->dkim, "dkim_getsighdr", status, errbuf);
+	*ret = header_from(text, len);
+	return *ret ? 0 : out_of_memory(errbuf);
+}
+
+int signature_finish(
+    struct signature *signature, struct signed_values *ret,
+    char errbuf[static SIGN_ERROR_TEXT_MAX])
+{
+	CLEANUP(signed_values_done) struct signed_values values = {0};
 	if (signature->held_cr)
 		return unsignable(errbuf, "bare CR in the body", "");
 	/* RFC 6376, 3.4.3 and 3.4.4: a body that is not empty ends in CRLF. */
@@ -360,31 +505,35 @@ int signature_finish(
 		if (r != 0)
 			return r;
 	}
-	DKIM_STAT status = dkim_eom(signature->dkim, NULL);
-	if (status != DKIM_STAT_OK)
-		return library_fault(signature, "dkim_eom", status, errbuf);
-	unsigned char *text;
-	size_t len;
-	/* The width that dkim_eom() hashed with; simple canonicalization minds. */
-	status =
-	    dkim_getsighdr_d(signature->dkim, strlen(DKIM_SIGNHEADER ": "), &text, &len);
-	if (status != DKIM_STAT_OK)
-		return library_fault(signature, "dkim_getsighdr", status, errbuf);
-	char *value = header_from(text, len);
-	if (!value) {
-		snprintf(errbuf, SIGN_ERROR_TEXT_MAX, "out of memory");
-		return -ENOMEM;
+	for (size_t i = 0; i < signature->count; i++) {
+		int r = finish_one(&signature->items[i], &values.items[i], errbuf);
+		if (r != 0)
+			return r;
+		values.count++;
 	}
-	*ret = value;
+	*ret = values;
+	values = (struct signed_values){0};
 	return 0;
+}
+
+void signed_values_done(struct signed_values *values)
+{
+	for (size_t i = 0; i < CHOSEN_KEYS_MAX; i++)
+		free(values->items[i]);
+	*values = (struct signed_values){0};
 }
 
 struct signature *signature_free(struct signature *signature)
 {
 	if (!signature)
 		return NULL;
-	if (signature->dkim)
-		dkim_free(signature->dkim);
+	for (size_t i = 0; i < signature->count; i++)
+		dkim_free(signature->items[i].dkim);
+	for (size_t i = 0; i < signature->count; i++)
+		key_ticket_done(&signature->items[i].ticket);
+	/* In the plain way the library has the key's text there. */
+	arena_done(&signature->arena, !key_hook_works());
+	free(signature->text);
 	free(signature);
 	return NULL;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/config.h"
+#include "milter/choose.h"
 #include "milter/headers.h"
 
 #include <stdbool.h>
@@ -17,8 +18,11 @@
  * header with a control character (it takes \v and \f for blanks). What would come out as
  * a signature that nobody can verify is SIGN_UNSIGNABLE, with a reason for the sender.
  *
- * A message's body passes through in pieces. What the library holds of it is one line; a
- * line may have SIGN_LINE_MAX bytes.
+ * Keys go to it as tickets for parsed ones (key_hook.h), and its memory comes from an
+ * arena that goes with the message, because it forgets some of it.
+ *
+ * A message's body passes through in pieces, once for all signatures of the message. What
+ * the library holds of it is one line; a line may have SIGN_LINE_MAX bytes.
  */
 
 #define SIGN_HEADERS_MAX    200
@@ -35,19 +39,30 @@ struct signer;
 int signer_new(const struct config *config, struct signer **ret);
 struct signer *signer_free(struct signer *signer);
 
-/* One per message; not for two threads at once. */
+/* False: each signature parses its key anew, because key_hook.h is not reached; four
+ * times as slow. Known once there is a signer. */
+bool sign_shares_keys(void);
+
+/* The signatures of one message, one for each key; not for two threads at once. */
 struct signature;
 
 struct signature_params {
 	const struct signer *signer;
-	const struct dkim_key_config *key; /* loaded; RSA */
-	const char *domain;                /* d= */
-	const char *id;                    /* names the message in the library's errors */
-	bool masked;                       /* leave out what masking removes */
+	const struct chosen_key *keys; /* of different algorithms; copied */
+	size_t keys_count;             /* 1 to CHOSEN_KEYS_MAX */
+	const char *id;                /* names the message in the library's errors */
+	bool masked;                   /* leave out what masking removes */
 };
 
+/* Values of DKIM-Signature headers, in the order of the keys: leading space, LF folds. */
+struct signed_values {
+	char *items[CHOSEN_KEYS_MAX];
+	size_t count;
+};
+void signed_values_done(struct signed_values *values);
+
 /*
- * Begins a signature over @headers. All three return 0, SIGN_UNSIGNABLE with a reason in
+ * Begins signatures over @headers. All three return 0, SIGN_UNSIGNABLE with a reason in
  * @errbuf that concerns the message, or a negative errno with one that concerns
  * ourselves. After anything but 0 the signature can only be freed.
  */
@@ -57,9 +72,10 @@ int signature_new(
 int signature_body(
     struct signature *signature, const unsigned char *bytes, size_t len,
     char errbuf[static SIGN_ERROR_TEXT_MAX]);
-/* @ret: the header's value, leading space and LF folds; the caller frees it. */
+/* @ret: all of them or none. */
 int signature_finish(
-    struct signature *signature, char **ret, char errbuf[static SIGN_ERROR_TEXT_MAX]);
+    struct signature *signature, struct signed_values *ret,
+    char errbuf[static SIGN_ERROR_TEXT_MAX]);
 struct signature *signature_free(struct signature *signature);
 
 /* Lines over SIGN_LONG_LINE bytes so far. */

@@ -222,10 +222,7 @@ static void keys_are_loaded(void **state)
 	    "c.json", "{\"milter\": {\"dkim\": {\"require_dns\": false, \"keys\": "
 		      "{\"a\": {\"selector\": \"s\", \"file\": \"k.pem\"}}}}}");
 	lines = errors_of("c.json", CONFIG_LOAD_KEYS);
-	assert_string_equal(
-	    lines,
-	    "c.json:1:58: milter.dkim.keys.a: an Ed25519 key is not supported yet, "
-	    "expected RSA\n");
+	assert_string_equal(lines, "loaded without an error\n");
 	free(lines);
 	write_file(
 	    "c.json", "{\"milter\": {\"user\": \"no-such-user\",\n\"dkim\": "

@@ -210,9 +210,11 @@ static void test_load(void **state)
 			if (key->algorithm != rows[i].algorithm ||
 			    key->bits != rows[i].bits)
 				fail_msg("%s: algorithm or bits differ", rows[i].why);
-			if (strncmp(key->pem, "-----BEGIN PRIVATE KEY-----\n", 28) != 0 ||
-			    key->pem_len != strlen(key->pem))
+			char *pem = NULL;
+			assert_int_equal(dkim_key_pem(key, &pem), 0);
+			if (strncmp(pem, "-----BEGIN PRIVATE KEY-----\n", 28) != 0)
 				fail_msg("%s: not what libopendkim takes", rows[i].why);
+			dkim_key_pem_free(pem);
 		} else {
 			if (r != -EINVAL || key)
 				fail_msg("%s: loaded", rows[i].why);
@@ -241,7 +243,9 @@ static void test_public_half(void **state)
 		    raw, (const unsigned char *)key->public_base64,
 		    (int)strlen(key->public_base64));
 		assert_true(len > 0);
-		BIO *bio = BIO_new_mem_buf(key->pem, -1);
+		char *pem = NULL;
+		assert_int_equal(dkim_key_pem(key, &pem), 0);
+		BIO *bio = BIO_new_mem_buf(pem, -1);
 		EVP_PKEY *private = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
 		const unsigned char *at = raw;
 		EVP_PKEY *public =
@@ -250,9 +254,11 @@ static void test_public_half(void **state)
 			: EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, raw, 32);
 		assert_non_null(public);
 		assert_int_equal(EVP_PKEY_eq(private, public), 1);
+		assert_int_equal(EVP_PKEY_eq(key->pkey, public), 1);
 		EVP_PKEY_free(private);
 		EVP_PKEY_free(public);
 		BIO_free(bio);
+		dkim_key_pem_free(pem);
 		dkim_key_free(key);
 	}
 }

@@ -101,7 +101,7 @@ static const struct {
 	enum upstream_received upstream;
 	const char *remove[3];
 	const char *came[8]; /* "Name: value" */
-	const char *signature;
+	const char *signatures[2];
 	const char *want[8]; /* a part of each header, in order */
 } rows[] = {
     {"nothing to do",
@@ -109,28 +109,43 @@ static const struct {
      UPSTREAM_MASK,
      {"X-Ip"},
      {"Received: from a by b", "X-Ip: 1", "From: x"},
-     NULL,
+     {NULL},
      {OWN, "Received: from a by b", "X-Ip: 1", "From: x"}},
     {"a signature stands beneath this hop's header",
      false,
      UPSTREAM_MASK,
      {NULL},
      {"Received: from a by b", "From: x"},
-     " v=1",
+     {" v=1"},
      {OWN, "DKIM-Signature: v=1", "Received: from a by b", "From: x"}},
+    {"two signatures, the first above the second",
+     false,
+     UPSTREAM_MASK,
+     {NULL},
+     {"Received: from a by b", "From: x"},
+     {" v=1", " v=2"},
+     {OWN, "DKIM-Signature: v=1", "DKIM-Signature: v=2", "Received: from a by b",
+      "From: x"}},
+    {"masked and signed twice",
+     true,
+     UPSTREAM_MASK,
+     {NULL},
+     {"From: x"},
+     {" v=1", " v=2"},
+     {"Received: \n\tby gw", "DKIM-Signature: v=1", "DKIM-Signature: v=2", "From: x"}},
     {"masked, nothing came along",
      true,
      UPSTREAM_MASK,
      {NULL},
      {"From: x"},
-     NULL,
+     {NULL},
      {"Received: \n\tby gw", "From: x"}},
     {"masked and signed",
      true,
      UPSTREAM_MASK,
      {NULL},
      {"From: x"},
-     " v=1",
+     {" v=1"},
      {"Received: \n\tby gw", "DKIM-Signature: v=1", "From: x"}},
     {"three that came along are masked, each in its place",
      true,
@@ -139,7 +154,7 @@ static const struct {
      {"Received: from a by m1.x.example id 1", "X-A: 1",
       "received: from b by m2.x.example id 2", "Received: from c by m3.x.example id 3",
       "From: x"},
-     " v=1",
+     {" v=1"},
      {"Received: \n\tby gw", "DKIM-Signature", "Received: by m1.x.example id 1", "X-A: 1",
       "Received: by m2.x.example id 2", "Received: by m3.x.example id 3", "From: x"}},
     {"kept",
@@ -147,7 +162,7 @@ static const struct {
      UPSTREAM_KEEP,
      {NULL},
      {"Received: from a by b", "Received: from c by d", "From: x"},
-     NULL,
+     {NULL},
      {"Received: \n\tby gw", "Received: from a by b", "Received: from c by d",
       "From: x"}},
     {"removed",
@@ -155,35 +170,35 @@ static const struct {
      UPSTREAM_REMOVE,
      {NULL},
      {"Received: from a by b", "X-A: 1", "Received: from c by d", "From: x"},
-     " v=1",
+     {" v=1"},
      {"Received: \n\tby gw", "DKIM-Signature", "X-A: 1", "From: x"}},
     {"one that came along has an empty first line too",
      true,
      UPSTREAM_MASK,
      {NULL},
      {"Received: \n\tfrom a by m1.x.example id 1", "From: x"},
-     NULL,
+     {NULL},
      {"Received: \n\tby gw", "Received: by m1.x.example id 1", "From: x"}},
     {"removal of all instances, any case, named twice",
      true,
      UPSTREAM_KEEP,
      {"X-Ip", "x-iP", "X-Other"},
      {"X-Ip: 1", "From: x", "x-ip: 2", "X-IP: 3", "X-Ips: 4"},
-     NULL,
+     {NULL},
      {"Received: \n\tby gw", "From: x", "X-Ips: 4"}},
     {"Received among the removed",
      true,
      UPSTREAM_MASK,
      {"received"},
      {"Received: from a by b", "Received: from c by d", "From: x"},
-     NULL,
+     {NULL},
      {"Received: \n\tby gw", "From: x"}},
     {"an old signature is removed, ours stays",
      true,
      UPSTREAM_MASK,
      {"DKIM-Signature"},
      {"DKIM-Signature: old", "From: x"},
-     " v=1",
+     {" v=1"},
      {"Received: \n\tby gw", "DKIM-Signature: v=1", "From: x"}},
 };
 
@@ -212,12 +227,19 @@ static void run_row(size_t i)
 		add_header(&headers, rows[i].came[j]);
 		model_insert(&model, model.count, rows[i].came[j]);
 	}
+	char *signatures[2] = {0};
+	size_t signatures_count = 0;
+	for (; signatures_count < 2 && rows[i].signatures[signatures_count];
+	     signatures_count++)
+		signatures[signatures_count] =
+		    (char *)(uintptr_t)rows[i].signatures[signatures_count];
 	struct plan_input input = {
 	    .config = &config,
 	    .headers = &headers,
 	    .mask = rows[i].mask,
 	    .hop = {.hostname = "gw.example.org", .queue_id = "1", .esmtp = true},
-	    .signature = rows[i].signature,
+	    .signatures = signatures,
+	    .signatures_count = signatures_count,
 	};
 	struct plan plan;
 	assert_int_equal(plan_make(&input, &plan), 0);
