@@ -71,6 +71,7 @@ static void free_daemons(struct config *config)
 	free(config->policyd.user);
 	free(config->policyd.control);
 	free(config->policyd.login_socket);
+	free(config->policyd.login_group);
 	free(config->policyd.state);
 	free(config->policyd.status);
 	free(config->milter.listen);
