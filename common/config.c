@@ -89,6 +89,18 @@ static void free_daemons(struct config *config)
 	token_keys_free(config->milter.mask.tokens);
 }
 
+static void free_redis(struct config *config)
+{
+	free(config->redis.servers);
+	free(config->redis.master);
+	free(config->redis.username);
+	free(config->redis.password_file);
+	if (config->redis.password)
+		explicit_bzero(config->redis.password, strlen(config->redis.password));
+	free(config->redis.password);
+	free(config->redis.prefix);
+}
+
 static void snapshot_free(struct config_snapshot *snapshot)
 {
 	struct config *config = &snapshot->config;
@@ -104,6 +116,7 @@ static void snapshot_free(struct config_snapshot *snapshot)
 	free(config->file);
 	free(config->hostname);
 	free(config->recipient_delimiter);
+	free_redis(config);
 	free(config->geoip_country);
 	geoip_free(config->geoip);
 	free(config->log.decisions);

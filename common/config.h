@@ -27,6 +27,9 @@ struct token_keys; /* common/token.h */
 /* Limits in one configuration; bounds a plan and one store call. */
 #define LIMITS_MAX 64
 
+/* Addresses in redis.servers; nodes of a Cluster may be more. */
+#define REDIS_SERVERS_MAX 64
+
 enum sender_policy { SENDER_ANY, SENDER_DOMAIN, SENDER_USER };
 enum signature_match { SIGN_MATCH_ANY, SIGN_MATCH_ENVELOPE, SIGN_MATCH_USER };
 enum upstream_received { UPSTREAM_KEEP, UPSTREAM_MASK, UPSTREAM_REMOVE };
@@ -209,8 +212,11 @@ struct config {
 		struct endpoint *servers; /* of Sentinel: the sentinels */
 		size_t servers_count;
 		enum redis_mode mode;
-		char *master;                              /* its name in Sentinel */
-		char *username, *password_file, *password; /* password: read at load */
+		char *master; /* its name in Sentinel */
+		char *username, *password_file;
+		char
+		    *password; /* read with CONFIG_LOAD_REDIS; else, and without one, NULL
+				*/
 		uint32_t db;
 		char *prefix;
 		uint32_t timeout_ms;
@@ -279,6 +285,7 @@ enum config_flags {
 	CONFIG_LOAD_KEYS = 1 << 0,   /* read and check the DKIM key files too */
 	CONFIG_LOAD_GEOIP = 1 << 1,  /* the database of countries too */
 	CONFIG_LOAD_TOKENS = 1 << 2, /* the keys of the token too */
+	CONFIG_LOAD_REDIS = 1 << 3,  /* the password for Redis too */
 };
 
 /* Every error of a load, formatted FILE:LINE:COLUMN: path: text; the first 100. */

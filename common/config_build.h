@@ -261,7 +261,8 @@ void config_keys_finish(struct config_build *build);
 
 /* Who besides root may own the milter's secrets: the user it becomes, or who we are.
  * False: that user does not exist, which is reported. */
-bool config_service_uid(struct config_build *build, uid_t *ret);
+bool config_service_uid(
+    struct config_build *build, const char *option, const char *user, uid_t *ret);
 
 /* ---- config_tokens.c ---- */
 
@@ -291,6 +292,11 @@ void config_shadow_resolve(struct config_build *build);
 
 /* With CONFIG_LOAD_GEOIP the database of countries; a notice where a list lacks it. */
 void config_geoip_finish(struct config_build *build);
+
+/* ---- config_redis.c ---- */
+
+/* has_redis, what its options mean together, with CONFIG_LOAD_REDIS the password. */
+void config_redis_finish(struct config_build *build);
 
 /* ---- config_file.c ---- */
 

@@ -184,9 +184,9 @@ size_t config_key_by_name(
 	return SIZE_MAX;
 }
 
-bool config_service_uid(struct config_build *build, uid_t *ret)
+bool config_service_uid(
+    struct config_build *build, const char *option, const char *user, uid_t *ret)
 {
-	const char *user = build->config->milter.user;
 	struct config_value value;
 
 	*ret = geteuid();
@@ -199,12 +199,11 @@ bool config_service_uid(struct config_build *build, uid_t *ret)
 		return true;
 	}
 	if (config_again(
-		&build->origins[config_option_find("milter.user")], NULL, "milter.user",
-		&value))
+		&build->origins[config_option_find(option)], NULL, option, &value))
 		config_error(
 		    build, &value,
 		    "there is no user \"%s\" on this system, expected one that "
-		    "may read the keys",
+		    "may read its secrets",
 		    user);
 	return false;
 }
@@ -236,7 +235,7 @@ void config_keys_finish(struct config_build *build)
 	bool load = (build->flags & CONFIG_LOAD_KEYS) && config->milter.dkim.keys_count;
 	uid_t uid = 0;
 
-	if (load && !config_service_uid(build, &uid))
+	if (load && !config_service_uid(build, "milter.user", config->milter.user, &uid))
 		load = false;
 	for (size_t i = 0; i < config->milter.dkim.keys_count; i++) {
 		struct dkim_key_config *key = &config->milter.dkim.keys[i];

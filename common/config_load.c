@@ -154,6 +154,7 @@ static void build_all(
 	config_shadow_resolve(build);
 	config_keys_finish(build);
 	config_tokens_finish(build);
+	config_redis_finish(build);
 	config_geoip_finish(build);
 	if (look && !build->no_memory && build->errors_count == 0)
 		look(build, context);

@@ -24,8 +24,8 @@ void config_tokens_finish(struct config_build *build)
 		"milter.mask.token_keys", &list) ||
 	    !json_is_array(list.json))
 		return;
-	bool load =
-	    (build->flags & CONFIG_LOAD_TOKENS) && config_service_uid(build, &uid);
+	bool load = (build->flags & CONFIG_LOAD_TOKENS) &&
+		    config_service_uid(build, "milter.user", config->milter.user, &uid);
 	for (struct config_each each = config_each(&list);
 	     config_next(&each) && i < files->count; i++) {
 		char *path =

@@ -158,12 +158,27 @@ const char *check_domain_entry(const char *text)
 	return NULL;
 }
 
-const char *check_server(const char *text)
+static bool is_word(const char *text)
 {
-	struct endpoint endpoint;
-	if (endpoint_parse(text, &endpoint) || endpoint.kind != ENDPOINT_INET)
-		return "a server: HOST:PORT or [V6]:PORT";
-	return NULL;
+	for (const char *p = text; *p; p++)
+		if (*p <= 0x20 || *p >= 0x7F)
+			return false;
+	return true;
+}
+
+const char *check_redis_name(const char *text)
+{
+	return is_word(text) && strlen(text) <= 128
+		   ? NULL
+		   : "a name of at most 128 printable ASCII characters without blanks";
+}
+
+/* Braces would make hash tags of their own: keys of one subject must share ours. */
+const char *check_redis_prefix(const char *text)
+{
+	return is_word(text) && strlen(text) <= 64 && !strpbrk(text, "{}")
+		   ? NULL
+		   : "at most 64 printable ASCII characters without blanks, { and }";
 }
 
 const char *check_dns_server(const char *text)

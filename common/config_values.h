@@ -33,10 +33,11 @@ const char *check_reason(const char *text);
 const char *check_country_code(const char *text);
 const char *check_limit_name(const char *text);
 const char *check_domain_entry(const char *text); /* of an address list: domains alone */
-const char *check_server(const char *text);       /* HOST:PORT */
-const char *check_dns_server(const char *text);   /* ADDRESS or ADDRESS:PORT */
-const char *check_local(const char *text);        /* unix:PATH */
-const char *check_account(const char *text);      /* a user or group name */
+const char *check_redis_name(const char *text);   /* one word: ACL user, master */
+const char *check_redis_prefix(const char *text);
+const char *check_dns_server(const char *text); /* ADDRESS or ADDRESS:PORT */
+const char *check_local(const char *text);      /* unix:PATH */
+const char *check_account(const char *text);    /* a user or group name */
 const char *check_file_name(const char *text);
 const char *check_selector(const char *text);
 const char *check_signed_header(const char *text);

@@ -116,8 +116,9 @@ int cmd_check(int argc, char **argv)
 	}
 
 	int r = config_load(
-	    file, CONFIG_LOAD_KEYS | CONFIG_LOAD_GEOIP | CONFIG_LOAD_TOKENS, &config,
-	    &errors);
+	    file,
+	    CONFIG_LOAD_KEYS | CONFIG_LOAD_GEOIP | CONFIG_LOAD_TOKENS | CONFIG_LOAD_REDIS,
+	    &config, &errors);
 	if (r && r != -EINVAL)
 		fprintf(stderr, "postern check: %s was not read: out of memory\n", file);
 	else if (json)

@@ -155,7 +155,8 @@ static int load_config(const struct options *options, struct config **ret)
 {
 	struct config_errors errors = {0};
 	int code = -1;
-	int r = config_load(options->config, CONFIG_LOAD_GEOIP, ret, &errors);
+	int r = config_load(
+	    options->config, CONFIG_LOAD_GEOIP | CONFIG_LOAD_REDIS, ret, &errors);
 	for (size_t i = 0; i < errors.lines.count; i++) {
 		if (options->check)
 			fprintf(stderr, "%s\n", errors.lines.items[i]);

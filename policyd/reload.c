@@ -141,7 +141,8 @@ static void load(struct reload *reload)
 	struct config *next = NULL;
 	struct config_errors errors = {0};
 	bool done = false;
-	int r = config_load(reload->path, CONFIG_LOAD_GEOIP, &next, &errors);
+	int r = config_load(
+	    reload->path, CONFIG_LOAD_GEOIP | CONFIG_LOAD_REDIS, &next, &errors);
 	if (r == 0) {
 		done = publish(reload, next, began_us);
 	} else if (r == -EINVAL) {

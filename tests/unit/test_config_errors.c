@@ -592,23 +592,6 @@ static void not_supported_yet(void **state)
 {
 	(void)state;
 	static const struct broken rows[] = {
-	    {"redis, however empty", "{\"redis\": {}}",
-	     "c.json:1:11: redis: counting in Redis is not supported yet\n"},
-	    {"redis, its values are checked all the same",
-	     "{\"redis\": {\"servers\": [\"127.0.0.1\"], \"mode\": \"x\", \"timeout\": "
-	     "\"1m\", "
-	     "\"db\": -1}}",
-	     "c.json:1:11: redis: counting in Redis is not supported yet\n"
-	     "c.json:1:24: redis.servers[0]: the string \"127.0.0.1\", expected a "
-	     "server: "
-	     "HOST:PORT or [V6]:PORT\n"
-	     "c.json:1:46: redis.mode: the string \"x\", expected one of \"standalone\", "
-	     "\"sentinel\", \"cluster\"\n"
-	     "c.json:1:62: redis.timeout: the string \"1m\", expected a time with its "
-	     "unit "
-	     "from \"1ms\" to \"10s\"\n"
-	     "c.json:1:74: redis.db: the number -1, expected a whole number from 0 to "
-	     "65535\n"},
 	    {"logins", "{\"relay\": {\"login_grace\": \"10m\"}}",
 	     "c.json:1:27: relay.login_grace: relaying after a POP or IMAP login is not "
 	     "supported yet\n"},

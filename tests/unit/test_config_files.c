@@ -231,7 +231,7 @@ static void keys_are_loaded(void **state)
 	lines = errors_of("c.json", CONFIG_LOAD_KEYS);
 	assert_string_equal(
 	    lines, "c.json:1:21: milter.user: there is no user \"no-such-user\" on this "
-		   "system, expected one that may read the keys\n");
+		   "system, expected one that may read its secrets\n");
 	free(lines);
 }
 
