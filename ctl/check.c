@@ -7,9 +7,9 @@
 #include "common/cleanup.h"
 #include "common/service.h"
 #include "ctl/ctl.h"
+#include "ctl/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,8 +17,6 @@
 #include <string.h>
 
 DEFINE_CLEANUP(struct config, config_unref)
-
-static const char usage[] = "usage: postern check [-c FILE] [--json]\n";
 
 static json_t *lines_json(const struct string_list *lines)
 {
@@ -81,47 +79,21 @@ static void print_text(
 
 int cmd_check(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
-	};
+	struct ctl_line line = {.usage = "usage: postern check [-c FILE] [--json]\n"};
 	CLEANUP(config_unrefp) struct config *config = NULL;
-	const char *file = CONFIG_DEFAULT_PATH;
 	struct config_errors errors;
-	bool json = false;
-	int id;
 
-	optind = 1;
-	while ((id = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		if (id == 'h') {
-			fputs(usage, stdout);
-			return 0;
-		}
-		if (id == 'c') {
-			file = optarg;
-		} else if (id == 'j') {
-			json = true;
-		} else {
-			fputs(usage, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc) {
-		fprintf(
-		    stderr, "postern check: \"%s\" is an argument too many\n",
-		    argv[optind]);
-		fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
-
+	int code = ctl_line_parse(&line, argc, argv);
+	if (code >= 0)
+		return code;
+	const char *file = line.file;
 	int r = config_load(
 	    file,
 	    CONFIG_LOAD_KEYS | CONFIG_LOAD_GEOIP | CONFIG_LOAD_TOKENS | CONFIG_LOAD_REDIS,
 	    &config, &errors);
 	if (r && r != -EINVAL)
 		fprintf(stderr, "postern check: %s was not read: out of memory\n", file);
-	else if (json)
+	else if (line.json)
 		print_json(file, config, &errors);
 	else
 		print_text(file, config, &errors);

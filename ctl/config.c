@@ -10,14 +10,12 @@
 #include "common/printable.h"
 #include "common/service.h"
 #include "ctl/ctl.h"
+#include "ctl/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char usage[] = "usage: postern config [-n] [KEY] [-c FILE] [--json]\n";
 
 struct show_options {
 	const char *file, *key; /* key NULL: all */
@@ -150,41 +148,23 @@ static int show(const struct show_options *options)
 
 int cmd_config(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-	    {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	bool changed_only = false;
+	const struct ctl_option options[] = {{"n", NULL, &changed_only}};
+	struct ctl_line line = {
+	    .usage = "usage: postern config [-n] [KEY] [-c FILE] [--json]\n",
+	    .options = options,
+	    .options_count = 1,
+	    .arguments = {"KEY"},
 	};
-	struct show_options options = {.file = CONFIG_DEFAULT_PATH};
-	int id;
 
-	optind = 1;
-	while ((id = getopt_long(argc, argv, "nc:h", long_options, NULL)) != -1) {
-		switch (id) {
-		case 'n':
-			options.changed_only = true;
-			break;
-		case 'c':
-			options.file = optarg;
-			break;
-		case 'j':
-			options.json = true;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind < argc)
-		options.key = argv[optind++];
-	if (optind < argc) {
-		fprintf(
-		    stderr, "postern config: \"%s\" is an argument too many\n%s",
-		    argv[optind], usage);
-		return EXIT_USAGE;
-	}
-	return show(&options);
+	int code = ctl_line_parse(&line, argc, argv);
+	if (code >= 0)
+		return code;
+	struct show_options show_options = {
+	    .file = line.file,
+	    .key = line.argument[0],
+	    .changed_only = changed_only,
+	    .json = line.json,
+	};
+	return show(&show_options);
 }

@@ -12,11 +12,18 @@
 #define EXIT_NOT_FOUND 1
 #define EXIT_NO_DAEMON 69 /* sysexits.h EX_UNAVAILABLE */
 
+int cmd_block(int argc, char **argv);
+int cmd_blocks(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_login(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_reset(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
+int cmd_unblock(int argc, char **argv);
+int cmd_usage(int argc, char **argv);
 
 /*
  * Loads @file for a command that answers from it. Returns 0 and *ret; otherwise every

@@ -15,6 +15,13 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
+    {"status", cmd_status, "how both daemons are"},
+    {"usage", cmd_usage, "counters against limits: of a subject, or the fullest"},
+    {"reset", cmd_reset, "set a subject's counters back"},
+    {"block", cmd_block, "block a client, user, sender or recipient, for a while"},
+    {"unblock", cmd_unblock, "lift such a block"},
+    {"blocks", cmd_blocks, "list them"},
+    {"login", cmd_login, "record a POP or IMAP login"},
     {"check", cmd_check, "validate the configuration and every file it names"},
     {"config", cmd_config, "show the options in force and where each comes from"},
     {"explain", cmd_explain, "show each check's verdict on one request"},

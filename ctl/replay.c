@@ -14,12 +14,12 @@
 #include "common/printable.h"
 #include "common/service.h"
 #include "ctl/ctl.h"
+#include "ctl/options.h"
 #include "ctl/replay_input.h"
 #include "ctl/replay_store.h"
 #include "policyd/core/decide.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -377,51 +377,27 @@ static int run(struct replay *replay)
 	return r;
 }
 
-static int wrong_use(const char *what)
-{
-	fprintf(stderr, "postern replay: %s\n%s", what, usage);
-	return EXIT_USAGE;
-}
-
 int cmd_replay(int argc, char **argv)
 {
-	static const struct option long_options[] = {
-	    {"against", required_argument, NULL, 'a'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
-	};
 	/* Static: large, and one a process. */
-	static struct replay replay = {.file = CONFIG_DEFAULT_PATH};
-	int id;
+	static struct replay replay;
+	const struct ctl_option options[] = {{"against", &replay.against, NULL}};
+	struct ctl_line line = {
+	    .usage = usage,
+	    .options = options,
+	    .options_count = 1,
+	    .arguments = {"LOG"},
+	    .required = 1,
+	};
 
-	optind = 1;
-	while ((id = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1) {
-		switch (id) {
-		case 'a':
-			replay.against = optarg;
-			break;
-		case 'c':
-			replay.file = optarg;
-			break;
-		case 'j':
-			replay.json = true;
-			break;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (optind == argc)
-		return wrong_use("LOG is missing");
-	replay.log = argv[optind++];
-	if (optind < argc)
-		return wrong_use("an argument too many");
+	int code = ctl_line_parse(&line, argc, argv);
+	if (code >= 0)
+		return code;
 	if (!replay.against)
-		return wrong_use("--against is missing");
+		return ctl_wrong_use(argv[0], usage, "--against is missing");
+	replay.file = line.file;
+	replay.json = line.json;
+	replay.log = line.argument[0];
 	int r = run(&replay);
 	judge_done(&replay.then);
 	judge_done(&replay.now);

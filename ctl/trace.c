@@ -9,8 +9,8 @@
 #include "common/service.h"
 #include "common/token.h"
 #include "ctl/ctl.h"
+#include "ctl/options.h"
 
-#include <getopt.h>
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,8 +18,6 @@
 #include <time.h>
 
 DEFINE_CLEANUP(struct config, config_unref)
-
-static const char usage[] = "usage: postern trace [-c FILE] [--json] TOKEN\n";
 
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			      "0123456789-_";
@@ -102,35 +100,15 @@ static int trace(const struct config *config, const char *text, bool json)
 
 int cmd_trace(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	struct ctl_line line = {
+	    .usage = "usage: postern trace [-c FILE] [--json] TOKEN\n",
+	    .arguments = {"TOKEN"},
+	    .required = 1,
 	};
 	CLEANUP(config_unrefp) struct config *config = NULL;
-	const char *file = CONFIG_DEFAULT_PATH;
-	bool json = false;
-	int id;
 
-	optind = 1;
-	while ((id = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		if (id == 'h') {
-			fputs(usage, stdout);
-			return 0;
-		}
-		if (id == 'c') {
-			file = optarg;
-		} else if (id == 'j') {
-			json = true;
-		} else {
-			fputs(usage, stderr);
-			return EXIT_USAGE;
-		}
-	}
-	if (argc - optind != 1) {
-		fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
-	int code = ctl_load_config(file, CONFIG_LOAD_TOKENS, &config);
-	return code ? code : trace(config, argv[optind], json);
+	int code = ctl_line_parse(&line, argc, argv);
+	if (code < 0)
+		code = ctl_load_config(line.file, CONFIG_LOAD_TOKENS, &config);
+	return code ? code : trace(config, line.argument[0], line.json);
 }
