@@ -232,8 +232,6 @@ const struct config_option config_options[] = {
      .type = OPTION_TIME,
      .fallback = "\"0s\"",
      .max = SECONDS_MAX_DAY,
-     .state = OPTION_NOT_BUILT,
-     .note = "relaying after a POP or IMAP login",
      .offset = AT(relay.login_grace_s),
      .help = "How long a recorded POP or IMAP login counts; 0s is off."},
 

@@ -75,6 +75,11 @@ static const struct row rows[METRICS] = {
 	 HISTOGRAM,
 	 {NULL},
 	 "Time the store of counters took for one request."},
+    [METRIC_BLOCKS] =
+	{"postern_blocks",
+	 GAUGE,
+	 {NULL},
+	 "Blocks at run time, by command or by a limit, that this node obeys."},
     [METRIC_MILTER_MESSAGES] =
 	{"postern_milter_messages_total",
 	 COUNTER,

@@ -5,23 +5,23 @@
 #include "policyd/core/protocol.h"
 #include "policyd/core/verdict.h"
 #include "policyd/decision_log.h"
-#include "policyd/instances.h"
+#include "policyd/gather.h"
 #include "policyd/store.h"
 
 #include <stddef.h>
 
 /*
  * One policy request from its parse to the bytes of its answer: gather, decide, ask the
- * store, settle, log and count. One answerer per serving thread; store and instances are
- * shared.
+ * store, settle, log and count. One answerer per serving thread; the store and what is
+ * remembered are shared.
  */
 
 struct answerer;
 
-/* @decisions may be NULL: no decision log. */
+/* @remembered is copied. @decisions may be NULL: no decision log. */
 int answerer_new(
-    struct store *store, struct instances *instances, struct decision_log *decisions,
-    struct answerer **ret);
+    struct store *store, const struct remembered *remembered,
+    struct decision_log *decisions, struct answerer **ret);
 struct answerer *answerer_free(struct answerer *answerer);
 
 /*

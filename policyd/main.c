@@ -17,7 +17,7 @@
 #include "policyd/complaints.h"
 #include "policyd/control.h"
 #include "policyd/decision_log.h"
-#include "policyd/instances.h"
+#include "policyd/gather.h"
 #include "policyd/listeners.h"
 #include "policyd/reload.h"
 #include "policyd/server.h"
@@ -63,7 +63,7 @@ struct daemon {
 	struct names *names;
 	struct reload *reload;
 	struct store *store;
-	struct instances *instances;
+	struct remembered remembered;
 	struct decision_log *decisions;
 	struct workers *workers;
 	struct endpoint status_endpoint;
@@ -299,13 +299,17 @@ static int start(
 	if (r == 0)
 		r = store_memory_new(COUNTERS_MAX, &daemon->store);
 	if (r == 0)
-		r = instances_new(INSTANCES_MAX, &daemon->instances);
+		r = instances_new(INSTANCES_MAX, &daemon->remembered.instances);
+	if (r == 0)
+		r = blocks_new(BLOCKS_MAX, &daemon->remembered.blocks);
+	if (r == 0)
+		r = logins_new(LOGINS_MAX, &daemon->remembered.logins);
 	if (r < 0)
 		return r;
 	struct workers_shared shared = {
 	    .reload = daemon->reload,
 	    .store = daemon->store,
-	    .instances = daemon->instances,
+	    .remembered = daemon->remembered,
 	    .complaints = daemon->complaints,
 	    .decisions = daemon->decisions,
 	};
@@ -338,7 +342,9 @@ static void daemon_done(struct daemon *daemon)
 	workers_free(daemon->workers);
 	listeners_close(&daemon->listeners);
 	decision_log_free(daemon->decisions);
-	instances_free(daemon->instances);
+	logins_free(daemon->remembered.logins);
+	blocks_free(daemon->remembered.blocks);
+	instances_free(daemon->remembered.instances);
 	store_free(daemon->store);
 	reload_free(daemon->reload);
 	names_free(daemon->names);

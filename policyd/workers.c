@@ -200,7 +200,7 @@ static int worker_init(struct worker *worker)
 	if (r < 0)
 		return r;
 	r = answerer_new(
-	    workers->shared.store, workers->shared.instances, workers->shared.decisions,
+	    workers->shared.store, &workers->shared.remembered, workers->shared.decisions,
 	    &worker->answerer);
 	if (r < 0)
 		return r;

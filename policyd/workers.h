@@ -3,7 +3,7 @@
 
 #include "policyd/complaints.h"
 #include "policyd/decision_log.h"
-#include "policyd/instances.h"
+#include "policyd/gather.h"
 #include "policyd/reload.h"
 #include "policyd/store.h"
 
@@ -21,7 +21,7 @@ struct workers;
 struct workers_shared {
 	struct reload *reload;
 	struct store *store;
-	struct instances *instances;
+	struct remembered remembered;
 	struct complaints *complaints;
 	struct decision_log *decisions;
 };

@@ -14,12 +14,18 @@
 enum block_kind { BLOCK_CLIENT, BLOCK_USER, BLOCK_SENDER, BLOCK_RECIPIENT, BLOCK_KINDS };
 
 #define BLOCK_REASON_MAX 160
+#define BLOCK_BY_MAX     72
+#define BLOCK_SHOWN_MAX  96
 
-/* One kind, for one request. Only is_blocked counts unless it is true. */
+/* One kind, for one request. */
 struct blocked {
+	bool is_set; /* there are blocks of this kind, of whatever subject */
+	/* Only the two above count unless it is true. */
 	bool is_blocked;
 	int64_t until_s;               /* wall clock; 0: until it is lifted */
 	char reason[BLOCK_REASON_MAX]; /* printable; may be "" */
+	char by[BLOCK_BY_MAX];         /* who made it; printable */
+	char subject[BLOCK_SHOWN_MAX]; /* of the block that matched; printable, cut */
 };
 
 /* What a limit that is over asks for: block @subject for so long. */

@@ -182,5 +182,5 @@ void facts_read(
 	ret->relayed = false;
 	ret->login = LOGIN_NOT_ASKED;
 	for (unsigned i = 0; i < BLOCK_KINDS; i++)
-		ret->blocked[i].is_blocked = false;
+		ret->blocked[i].is_set = ret->blocked[i].is_blocked = false;
 }

@@ -32,6 +32,11 @@ static const struct failure_row {
 	{451, "4.7.1", "The country of your address cannot be told now, try again later",
 	 "the database of geoip.country is damaged where this address stands: replace "
 	 "the file and reload"},
+    [FAILURE_LOGIN] =
+	{450, "4.7.1",
+	 "Your last POP or IMAP login cannot be looked up now, try again later",
+	 "relay.login_grace is set and Redis, which brings other nodes' logins, does not "
+	 "answer"},
     [FAILURE_STORE] =
 	{451, "4.7.1", "Rate limits cannot be counted now, try again later",
 	 "the store of the limits does not answer"},

@@ -17,6 +17,7 @@ enum failure {
 	FAILURE_ADDRESS,        /* a sender, recipient or login that cannot be parsed */
 	FAILURE_COUNTRY,        /* a list of countries and no database */
 	FAILURE_COUNTRY_DATA,   /* the database of countries is damaged */
+	FAILURE_LOGIN,          /* recent logins, and the other nodes are away */
 	FAILURE_STORE,          /* limits cannot be counted */
 	FAILURE_MEMORY,
 };

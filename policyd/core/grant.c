@@ -80,6 +80,33 @@ static bool by_user(
 	return false;
 }
 
+/*
+ * Any sender, as a relay host with unknown_domains: who reads mail here is known here. A
+ * login that cannot be looked up withholds what others would refuse, and no more.
+ */
+static bool by_login(const struct facts *facts, struct grant *ret)
+{
+	switch (facts->login) {
+	case LOGIN_NOT_ASKED:
+	case LOGIN_NONE:
+		return false;
+	case LOGIN_RECENT:
+		ret->result = GRANT_YES;
+		ret->why = "a recent POP or IMAP login from this client";
+		ret->matched = false;
+		return true;
+	case LOGIN_CANNOT_TELL:
+		break;
+	}
+	if (ret->result != GRANT_CANNOT_TELL) {
+		ret->result = GRANT_CANNOT_TELL;
+		ret->failure = FAILURE_LOGIN;
+		ret->why = "recent logins on other nodes cannot be looked up now";
+		ret->matched = false;
+	}
+	return false;
+}
+
 static bool by_anyone(
     const struct config *config, const struct facts *facts, struct grant *ret)
 {
@@ -106,6 +133,7 @@ void grant_look_up(
 	    "neither a relay host nor authenticated: Postfix decides by its own domains";
 	ret->matched = false;
 
-	if (!by_host(config, facts, ret) && !by_user(config, facts, ret))
-		by_anyone(config, facts, ret);
+	if (!by_host(config, facts, ret) && !by_user(config, facts, ret) &&
+	    !by_anyone(config, facts, ret))
+		by_login(facts, ret);
 }

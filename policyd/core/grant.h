@@ -6,8 +6,9 @@
 #include "policyd/core/failure.h"
 
 /*
- * What permits this client to relay: relay.hosts, relay.users, anyone_from, anyone_to.
- * The first that grants is named; nothing else in the program grants.
+ * What permits this client to relay: relay.hosts, relay.users, anyone_from, anyone_to,
+ * and a recent POP or IMAP login from its address (relay.login_grace). The first that
+ * grants is named; nothing else in the program grants.
  */
 
 enum grant_result {

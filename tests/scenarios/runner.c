@@ -14,12 +14,19 @@
  *	repeat N         the last ask N times more, each a message of its own, same wants
  *	again            the last ask as it was, same instance
  *	store down|up    the store stops answering
+ *	block KIND SUBJECT [10m]   as `postern block`; without a time until it is lifted
+ *	unblock KIND SUBJECT       as `postern unblock`; there must be one
+ *	login ADDRESS    a POP or IMAP login
+ *	logins away|back the other nodes' logins cannot be asked for
  *
  * An ask without instance= is a message of its own. Says FILE:LINE of every difference.
  */
 #include "common/config.h"
+#include "policyd/block_orders.h"
+#include "policyd/block_subject.h"
 #include "policyd/core/decide.h"
 #include "policyd/gather.h"
+#include "policyd/ledger.h"
 #include "policyd/store.h"
 
 #include <ctype.h>
@@ -38,7 +45,7 @@ struct story {
 	unsigned failures, asks;
 	struct config *config;
 	struct store *store;
-	struct instances *instances;
+	struct remembered remembered;
 	bool store_down;
 	int64_t now_ms;
 	unsigned message;
@@ -85,16 +92,24 @@ static void load_config(struct story *story)
 	story->config = config;
 }
 
+/* The tables' clock is the story's. */
+static int64_t story_ms = 1767600000000;
+
+static void story_clock(struct moment *ret)
+{
+	ret->wall_ms = ret->steady_ms = story_ms;
+}
+
 static void set_clock(struct story *story, const char *text)
 {
 	struct tm tm = {0};
 
 	if (!strptime(text, "%Y-%m-%dT%H:%M:%SZ", &tm))
 		die(story, "a clock is 2026-01-05T08:00:00Z");
-	story->now_ms = (int64_t)timegm(&tm) * 1000;
+	story_ms = story->now_ms = (int64_t)timegm(&tm) * 1000;
 }
 
-static void pass_time(struct story *story, const char *text)
+static int64_t read_time(const struct story *story, const char *text)
 {
 	char *end;
 	long n = strtol(text, &end, 10);
@@ -105,8 +120,41 @@ static void pass_time(struct story *story, const char *text)
 				     : 0;
 
 	if (n <= 0 || unit == 0)
-		die(story, "time goes on by +90s, +10m, +1h, +1d");
-	story->now_ms += n * unit * 1000;
+		die(story, "times are 90s, 10m, 1h, 1d");
+	return n * unit;
+}
+
+static void pass_time(struct story *story, const char *text)
+{
+	story_ms = story->now_ms += read_time(story, text) * 1000;
+}
+
+/* "KIND SUBJECT [TIME]" */
+static void change_block(struct story *story, const char *text, bool add)
+{
+	char kind[16] = "", subject[512] = "", time[16] = "";
+	struct block block = {.since_s = story->now_ms / 1000, .by = "story"};
+
+	sscanf(text, "%15s %511s %15s", kind, subject, time);
+	block.kind = block_kind_by_name(kind, strlen(kind));
+	const char *wrong = block_subject(
+	    story->config, block.kind, subject, strlen(subject), block.subject);
+	if (wrong)
+		die(story, wrong);
+	if (time[0])
+		block.until_s = block.since_s + read_time(story, time);
+	if (add ? blocks_put(story->remembered.blocks, &block) != 0
+		: !blocks_remove(story->remembered.blocks, block.kind, block.subject))
+		die(story, "the block cannot be changed");
+}
+
+static void record_login(struct story *story, const char *text)
+{
+	struct login login = {.at_s = story->now_ms / 1000};
+
+	if (!ip_parse(text, strlen(text), &login.ip) ||
+	    logins_put(story->remembered.logins, &login) < 0)
+		die(story, "a login has an address");
 }
 
 /* k=v k="v w" ... becomes one attribute line each. */
@@ -185,13 +233,19 @@ static void ask(struct story *story)
 	if (protocol_parse(story->bytes, len, &scan, &story->request, &used, &error) !=
 	    PROTOCOL_REQUEST)
 		die(story, error ? error : "an incomplete request");
-	gather(story->config, &story->request, story->instances, &story->facts);
+	gather(
+	    story->config, &story->request, &story->remembered, story->now_ms / 1000,
+	    &story->facts);
 	decide(story->config, &story->facts, &story->plan, NULL);
 	story->verdict = story->plan.verdict;
 	if (story->plan.asks_store)
 		ask_store(story);
+	block_orders_carry_out(
+	    story->remembered.blocks, story->config, &story->facts, &story->plan,
+	    story->now_ms / 1000);
 	if (story->verdict.action == ACTION_OK)
-		instances_set_granted(story->instances, story->request.instance);
+		instances_set_granted(
+		    story->remembered.instances, story->request.instance);
 	story->want[0] = story->by[0] = '\0';
 }
 
@@ -269,6 +323,12 @@ static void take_line(struct story *story, char *line)
 	} else if (strcmp(line, "by") == 0) {
 		snprintf(story->by, sizeof(story->by), "%s", rest);
 		compare(story);
+	} else if (strcmp(line, "block") == 0 || strcmp(line, "unblock") == 0) {
+		change_block(story, rest, line[0] == 'b');
+	} else if (strcmp(line, "login") == 0) {
+		record_login(story, rest);
+	} else if (strcmp(line, "logins") == 0) {
+		logins_set_complete(story->remembered.logins, strcmp(rest, "away") != 0);
 	} else if (strcmp(line, "store") == 0) {
 		story->store_down = strcmp(rest, "down") == 0;
 	} else {
@@ -287,10 +347,14 @@ int main(int argc, char **argv)
 	}
 	story.path = argv[1];
 	story.file = fopen(argv[1], "r");
-	story.now_ms = 1767600000000;
+	story.now_ms = story_ms;
 	if (!story.file || store_memory_new(10000, &story.store) < 0 ||
-	    instances_new(1000, &story.instances) < 0)
+	    instances_new(1000, &story.remembered.instances) < 0 ||
+	    blocks_new(1000, &story.remembered.blocks) < 0 ||
+	    logins_new(1000, &story.remembered.logins) < 0)
 		die(&story, "cannot begin");
+	ledger_set_clock(blocks_ledger(story.remembered.blocks), story_clock);
+	ledger_set_clock(logins_ledger(story.remembered.logins), story_clock);
 	while (fgets(line, sizeof(line), story.file)) {
 		story.line++;
 		line[strcspn(line, "\n")] = '\0';
@@ -304,6 +368,8 @@ int main(int argc, char **argv)
 	fclose(story.file);
 	config_unref(story.config);
 	store_free(story.store);
-	instances_free(story.instances);
+	logins_free(story.remembered.logins);
+	blocks_free(story.remembered.blocks);
+	instances_free(story.remembered.instances);
 	return story.failures > 0;
 }

@@ -592,9 +592,6 @@ static void not_supported_yet(void **state)
 {
 	(void)state;
 	static const struct broken rows[] = {
-	    {"logins", "{\"relay\": {\"login_grace\": \"10m\"}}",
-	     "c.json:1:27: relay.login_grace: relaying after a POP or IMAP login is not "
-	     "supported yet\n"},
 	    {"limits",
 	     "{\"limits\": [{\"name\": \"a\", \"per\": \"recipient\", \"count\": "
 	     "\"countries\", "

@@ -40,5 +40,13 @@ __attribute__((format(printf, 5, 6))) void finding_object(
     struct finding *ret, int code, const char *dsn, const char *why, const char *format,
     ...);
 
+/*
+ * Objects because of a block at run time: 554 5.7.1 TEXT and the block's reason; with
+ * @says_end a block that ends by itself is 450 4.7.1 TEXT until its end.
+ */
+void finding_blocked(
+    struct finding *ret, const struct blocked *blocked, enum block_kind kind,
+    bool says_end, const char *text);
+
 /* Objects with the reply that the failure table has. */
 void finding_defer(struct finding *ret, enum failure failure, enum check_id check);

@@ -4,8 +4,14 @@
 void check_recipient_block(
     const struct config *config, const struct facts *facts, struct finding *ret)
 {
-	if (address_list_empty(config->block.recipients)) {
-		finding_none(ret, "block.recipients is empty");
+	if (facts->blocked[BLOCK_RECIPIENT].is_blocked) {
+		finding_blocked(
+		    ret, &facts->blocked[BLOCK_RECIPIENT], BLOCK_RECIPIENT, false,
+		    "Recipient address blocked");
+	} else if (
+	    address_list_empty(config->block.recipients) &&
+	    !facts->blocked[BLOCK_RECIPIENT].is_set) {
+		finding_none(ret, "no recipient is blocked");
 	} else if (facts->recipient.kind == ADDRESS_ABSENT) {
 		finding_none(ret, "no single recipient in this state");
 	} else if (facts->recipient.kind == ADDRESS_BAD) {
@@ -18,6 +24,6 @@ void check_recipient_block(
 		    ret, 554, "5.7.1", "in block.recipients",
 		    "Recipient address blocked");
 	} else {
-		finding_pass(ret, "not in block.recipients");
+		finding_pass(ret, "not blocked");
 	}
 }

@@ -7,8 +7,13 @@ void check_user_block(
 {
 	if (!facts->authenticated) {
 		finding_none(ret, "not authenticated");
-	} else if (user_list_empty(config->block.users)) {
-		finding_none(ret, "block.users is empty");
+	} else if (facts->blocked[BLOCK_USER].is_blocked) {
+		finding_blocked(
+		    ret, &facts->blocked[BLOCK_USER], BLOCK_USER, false,
+		    "Account blocked");
+	} else if (
+	    user_list_empty(config->block.users) && !facts->blocked[BLOCK_USER].is_set) {
+		finding_none(ret, "no user is blocked");
 	} else if (facts->user.kind != ADDRESS_OK) {
 		finding_cannot_tell(
 		    ret, FAILURE_ADDRESS, "the SASL user name is missing or unparsable");
@@ -17,6 +22,6 @@ void check_user_block(
 		ret->matched = true;
 		finding_object(ret, 554, "5.7.1", "in block.users", "Account blocked");
 	} else {
-		finding_pass(ret, "not in block.users");
+		finding_pass(ret, "not blocked");
 	}
 }

@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/ledger.h"
+
+#include "common/printable.h"
+#include "common/siphash.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <utlist.h>
+
+#define SLOTS_FIRST 64
+
+/* Slots that pruning looks at under one lock: some 30 microseconds. */
+#define PRUNE_SLOTS 1024
+
+#define NEVER INT64_MAX
+
+struct entry {
+	struct entry *chain;
+	struct entry *prev, *next;             /* in the list of its like, oldest first */
+	struct entry *waits_prev, *waits_next; /* in the list of unshared ones */
+	uint64_t hash, change;
+	int64_t made_ms, until_ms;         /* wall clock */
+	int64_t made_steady, until_steady; /* until_steady NEVER: no end */
+	int64_t stamp_ms;
+	uint32_t round;
+	uint16_t key_len, text_len;
+	bool removed, waits;
+	char bytes[]; /* key, text */
+};
+
+struct ledger {
+	pthread_rwlock_t lock; /* of everything but the atomics */
+	uint64_t seed[2];
+	size_t max, count; /* count: tombstones too */
+	struct entry **slots;
+	size_t slots_count;        /* a power of two */
+	struct entry *held, *gone; /* gone: tombstones */
+	struct entry *waiting;
+	int64_t soonest; /* nothing ends before, by the steady clock */
+	int64_t apart;   /* the clocks, when it was last pruned */
+	uint64_t change;
+	ledger_clock *clock;
+	ledger_counted *counted;
+	void *counted_context;
+	ledger_changed *changed;
+	void *changed_context;
+	atomic_size_t held_count;
+	_Atomic uint64_t generation;
+};
+
+static void system_clock(struct moment *ret)
+{
+	struct timespec wall, steady;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	clock_gettime(CLOCK_BOOTTIME, &steady);
+	ret->wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
+	ret->steady_ms = (int64_t)steady.tv_sec * 1000 + steady.tv_nsec / 1000000;
+}
+
+int ledger_new(size_t max, struct ledger **ret)
+{
+	struct ledger *ledger = calloc(1, sizeof(*ledger));
+
+	if (!ledger)
+		return -ENOMEM;
+	ledger->slots = calloc(SLOTS_FIRST, sizeof(struct entry *));
+	if (!ledger->slots) {
+		free(ledger);
+		return -ENOMEM;
+	}
+	if (getrandom(ledger->seed, sizeof(ledger->seed), 0) !=
+	    (ssize_t)sizeof(ledger->seed)) {
+		free(ledger->slots);
+		free(ledger);
+		return -EIO;
+	}
+	ledger->slots_count = SLOTS_FIRST;
+	ledger->max = max;
+	ledger->soonest = NEVER;
+	ledger->clock = system_clock;
+	pthread_rwlock_init(&ledger->lock, NULL);
+	*ret = ledger;
+	return 0;
+}
+
+struct ledger *ledger_free(struct ledger *ledger)
+{
+	if (!ledger)
+		return NULL;
+	for (size_t i = 0; i < ledger->slots_count; i++)
+		for (struct entry *next, *e = ledger->slots[i]; e; e = next) {
+			next = e->chain;
+			free(e);
+		}
+	free(ledger->slots);
+	pthread_rwlock_destroy(&ledger->lock);
+	free(ledger);
+	return NULL;
+}
+
+void ledger_set_clock(struct ledger *ledger, ledger_clock *clock)
+{
+	ledger->clock = clock;
+}
+
+void ledger_now(const struct ledger *ledger, struct moment *ret)
+{
+	ledger->clock(ret);
+}
+
+size_t ledger_count(const struct ledger *ledger)
+{
+	return atomic_load_explicit(&ledger->held_count, memory_order_relaxed);
+}
+
+uint64_t ledger_generation(const struct ledger *ledger)
+{
+	return atomic_load(&ledger->generation);
+}
+
+void ledger_on_count(struct ledger *ledger, ledger_counted *counted, void *context)
+{
+	ledger->counted = counted;
+	ledger->counted_context = context;
+}
+
+void ledger_on_change(struct ledger *ledger, ledger_changed *changed, void *context)
+{
+	pthread_rwlock_wrlock(&ledger->lock);
+	ledger->changed = changed;
+	ledger->changed_context = context;
+	pthread_rwlock_unlock(&ledger->lock);
+}
+
+bool ledger_is_printable(const char *text, size_t len, size_t size)
+{
+	char raw[LEDGER_TEXT_MAX], escaped[LEDGER_TEXT_MAX + 8];
+
+	if (len >= size || len > sizeof(raw))
+		return false;
+	/* Escapes have a backslash, which would be escaped itself. */
+	for (size_t i = 0; i < len; i++)
+		raw[i] = text[i] == '\\' ? '/' : text[i];
+	return printable(escaped, sizeof(escaped), raw, len) == len;
+}
+
+/* ---- entries ---- */
+
+static struct entry **find_place(
+    struct ledger *ledger, uint64_t hash, const char *key, size_t len)
+{
+	struct entry **place = &ledger->slots[hash & (ledger->slots_count - 1)];
+
+	for (; *place; place = &(*place)->chain)
+		if ((*place)->hash == hash && (*place)->key_len == len &&
+		    memcmp((*place)->bytes, key, len) == 0)
+			break;
+	return place;
+}
+
+static struct entry *find_entry(struct ledger *ledger, const char *key, size_t len)
+{
+	return *find_place(ledger, siphash(key, len, ledger->seed, 1, 3), key, len);
+}
+
+static bool has_ended(const struct entry *entry, const struct moment *now)
+{
+	return (entry->until_ms != 0 && now->wall_ms >= entry->until_ms) ||
+	       now->steady_ms >= entry->until_steady;
+}
+
+static bool holds(const struct entry *entry, const struct moment *now)
+{
+	return !entry->removed && !has_ended(entry, now);
+}
+
+static void print_record(
+    const struct entry *entry, const struct moment *now, struct record *ret)
+{
+	*ret = (struct record){
+	    .key = entry->bytes,
+	    .key_len = entry->key_len,
+	    .text = entry->bytes + entry->key_len,
+	    .text_len = entry->text_len,
+	    .made_ms = entry->made_ms,
+	    .until_ms = entry->until_ms,
+	    .age_ms = now->steady_ms - entry->made_steady,
+	    .removed = entry->removed,
+	};
+}
+
+static void count_held(struct ledger *ledger, const struct entry *entry, int by)
+{
+	if (by > 0)
+		atomic_fetch_add(&ledger->held_count, 1);
+	else
+		atomic_fetch_sub(&ledger->held_count, 1);
+	if (ledger->counted)
+		ledger->counted(
+		    ledger->counted_context, entry->bytes, entry->key_len, by);
+}
+
+static void stop_waiting(struct ledger *ledger, struct entry *entry)
+{
+	if (entry->waits)
+		DL_DELETE2(ledger->waiting, entry, waits_prev, waits_next);
+	entry->waits = false;
+}
+
+static void start_waiting(struct ledger *ledger, struct entry *entry)
+{
+	bool is_first = !ledger->waiting;
+
+	entry->change = ++ledger->change;
+	if (!entry->waits)
+		DL_APPEND2(ledger->waiting, entry, waits_prev, waits_next);
+	entry->waits = true;
+	if (is_first && ledger->changed)
+		ledger->changed(ledger->changed_context);
+}
+
+/* Unlinks the entry at @place and frees it. */
+static void drop(struct ledger *ledger, struct entry **place)
+{
+	struct entry *entry = *place;
+
+	*place = entry->chain;
+	stop_waiting(ledger, entry);
+	if (entry->removed) {
+		DL_DELETE(ledger->gone, entry);
+	} else {
+		DL_DELETE(ledger->held, entry);
+		count_held(ledger, entry, -1);
+	}
+	ledger->count--;
+	free(entry);
+}
+
+static void drop_entry(struct ledger *ledger, struct entry *entry)
+{
+	drop(ledger, find_place(ledger, entry->hash, entry->bytes, entry->key_len));
+}
+
+/* Without memory the chains grow longer instead. */
+static void grow(struct ledger *ledger)
+{
+	size_t count = ledger->slots_count * 2;
+	struct entry **slots = calloc(count, sizeof(struct entry *));
+
+	if (!slots)
+		return;
+	for (size_t i = 0; i < ledger->slots_count; i++)
+		for (struct entry *next, *e = ledger->slots[i]; e; e = next) {
+			next = e->chain;
+			e->chain = slots[e->hash & (count - 1)];
+			slots[e->hash & (count - 1)] = e;
+		}
+	free(ledger->slots);
+	ledger->slots = slots;
+	ledger->slots_count = count;
+}
+
+/* Drops what has ended in some slots, notes when the next of them ends. */
+static void prune_slots(
+    struct ledger *ledger, size_t from, size_t to, const struct moment *now)
+{
+	for (size_t i = from; i < to && i < ledger->slots_count; i++)
+		for (struct entry **place = &ledger->slots[i]; *place;) {
+			if (has_ended(*place, now)) {
+				drop(ledger, place);
+				continue;
+			}
+			if ((*place)->until_steady < ledger->soonest)
+				ledger->soonest = (*place)->until_steady;
+			place = &(*place)->chain;
+		}
+}
+
+/* Under the lock: something may have ended since the last time. */
+static bool begin_pruning(struct ledger *ledger, const struct moment *now)
+{
+	int64_t apart = now->wall_ms - now->steady_ms;
+	bool was_set = apart - ledger->apart > 500;
+
+	ledger->apart = apart;
+	if (ledger->count == 0 || (now->steady_ms < ledger->soonest && !was_set))
+		return false;
+	ledger->soonest = NEVER; /* those that stay, and new ones, lower it again */
+	return true;
+}
+
+void ledger_prune(struct ledger *ledger)
+{
+	struct moment now;
+	size_t at = 0, count;
+
+	ledger->clock(&now);
+	pthread_rwlock_wrlock(&ledger->lock);
+	count = begin_pruning(ledger, &now) ? ledger->slots_count : 0;
+	pthread_rwlock_unlock(&ledger->lock);
+	/* Growing meanwhile moves nothing to where we have been. */
+	while (at < count) {
+		pthread_rwlock_wrlock(&ledger->lock);
+		prune_slots(ledger, at, at + PRUNE_SLOTS, &now);
+		count = ledger->slots_count;
+		pthread_rwlock_unlock(&ledger->lock);
+		at += PRUNE_SLOTS;
+	}
+}
+
+/* Room for one more. The whole table is looked at only when something must have ended. */
+static bool make_room(
+    struct ledger *ledger, enum ledger_full full, const struct moment *now)
+{
+	if (ledger->count < ledger->max)
+		return true;
+	if (now->steady_ms >= ledger->soonest) {
+		ledger->soonest = NEVER;
+		prune_slots(ledger, 0, ledger->slots_count, now);
+	}
+	if (ledger->count < ledger->max)
+		return true;
+	if (ledger->gone)
+		drop_entry(ledger, ledger->gone);
+	else if (full == LEDGER_DROP_OLDEST && ledger->held)
+		drop_entry(ledger, ledger->held);
+	return ledger->count < ledger->max;
+}
+
+/* The times of an entry that comes in, in both clocks. */
+struct times {
+	int64_t made_ms, until_ms, made_steady, until_steady;
+};
+
+/*
+ * Takes the place of one with the same key. NULL and *reterr: -ENOMEM, -ENOSPC,
+ * -EMSGSIZE; then the older one is as it was.
+ */
+static struct entry *insert(
+    struct ledger *ledger, const struct record *record, const struct times *times,
+    enum ledger_full full, const struct moment *now, int *reterr)
+{
+	if (record->key_len > LEDGER_KEY_MAX || record->text_len > LEDGER_TEXT_MAX) {
+		*reterr = -EMSGSIZE;
+		return NULL;
+	}
+	uint64_t hash = siphash(record->key, record->key_len, ledger->seed, 1, 3);
+	struct entry *entry = malloc(sizeof(*entry) + record->key_len + record->text_len);
+	if (!entry) {
+		*reterr = -ENOMEM;
+		return NULL;
+	}
+	struct entry **place = find_place(ledger, hash, record->key, record->key_len);
+	if (*place) {
+		drop(ledger, place);
+	} else if (!make_room(ledger, full, now)) {
+		free(entry);
+		*reterr = -ENOSPC;
+		return NULL;
+	}
+	*entry = (struct entry){
+	    .hash = hash,
+	    .made_ms = times->made_ms,
+	    .until_ms = times->until_ms,
+	    .made_steady = times->made_steady,
+	    .until_steady = times->until_steady,
+	    .key_len = (uint16_t)record->key_len,
+	    .text_len = (uint16_t)record->text_len,
+	    .removed = record->removed,
+	};
+	memcpy(entry->bytes, record->key, record->key_len);
+	memcpy(entry->bytes + record->key_len, record->text, record->text_len);
+	if (ledger->count >= ledger->slots_count)
+		grow(ledger);
+	place = &ledger->slots[hash & (ledger->slots_count - 1)];
+	entry->chain = *place;
+	*place = entry;
+	if (times->until_steady < ledger->soonest)
+		ledger->soonest = times->until_steady;
+	ledger->count++;
+	if (entry->removed) {
+		DL_APPEND(ledger->gone, entry);
+	} else {
+		DL_APPEND(ledger->held, entry);
+		count_held(ledger, entry, 1);
+	}
+	atomic_fetch_add(&ledger->generation, 1);
+	return entry;
+}
+
+/* ---- looking up ---- */
+
+void ledger_read(struct ledger *ledger)
+{
+	pthread_rwlock_rdlock(&ledger->lock);
+}
+
+void ledger_leave(struct ledger *ledger)
+{
+	pthread_rwlock_unlock(&ledger->lock);
+}
+
+bool ledger_find(
+    struct ledger *ledger, const char *key, size_t len, int64_t wall_ms,
+    struct record *ret)
+{
+	struct entry *entry = find_entry(ledger, key, len);
+	struct moment now;
+
+	if (!entry)
+		return false;
+	ledger->clock(&now);
+	now.wall_ms = wall_ms;
+	if (!holds(entry, &now))
+		return false;
+	print_record(entry, &now, ret);
+	return true;
+}
+
+void ledger_each(struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context)
+{
+	struct moment now;
+	struct record record;
+	struct entry *entry;
+
+	ledger->clock(&now);
+	now.wall_ms = wall_ms;
+	pthread_rwlock_rdlock(&ledger->lock);
+	DL_FOREACH(ledger->held, entry)
+	if (holds(entry, &now)) {
+		print_record(entry, &now, &record);
+		seen(context, &record);
+	}
+	pthread_rwlock_unlock(&ledger->lock);
+}
+
+/* ---- changes made here ---- */
+
+/* What is left of a record's time now, and never more than it was made for. */
+static void times_of(
+    const struct record *record, const struct moment *now, struct times *ret)
+{
+	int64_t age = now->wall_ms - record->made_ms;
+
+	/* Made in the future: the clock was set back since. */
+	if (age < 0)
+		age = 0;
+	*ret = (struct times){
+	    .made_ms = record->made_ms,
+	    .until_ms = record->until_ms,
+	    .made_steady = now->steady_ms - age,
+	    .until_steady = NEVER,
+	};
+	if (record->until_ms == 0)
+		return;
+	int64_t left = record->until_ms - now->wall_ms;
+	int64_t whole = record->until_ms - record->made_ms;
+	ret->until_steady = now->steady_ms + (left < whole ? left : whole);
+}
+
+static bool is_kept(
+    const struct entry *entry, enum ledger_rule rule, const struct times *times,
+    const struct moment *now)
+{
+	if (!entry || !holds(entry, now))
+		return false;
+	switch (rule) {
+	case LEDGER_REPLACE:
+		return false;
+	case LEDGER_KEEP:
+		return true;
+	case LEDGER_LATER:
+		return entry->made_steady >= times->made_steady;
+	}
+	return false;
+}
+
+static int put_locked(
+    struct ledger *ledger, const struct record *record, enum ledger_rule rule,
+    enum ledger_full full)
+{
+	struct entry *old = find_entry(ledger, record->key, record->key_len);
+	struct moment now;
+	struct times times;
+	int r = 0;
+
+	ledger->clock(&now);
+	times_of(record, &now, &times);
+	if (is_kept(old, rule, &times, &now))
+		return LEDGER_KEPT;
+	if (now.steady_ms >= times.until_steady) {
+		if (old && !old->removed)
+			drop_entry(ledger, old);
+		return 0;
+	}
+	struct entry *entry = insert(ledger, record, &times, full, &now, &r);
+	if (entry)
+		start_waiting(ledger, entry);
+	return r;
+}
+
+int ledger_put(
+    struct ledger *ledger, const struct record *record, enum ledger_rule rule,
+    enum ledger_full full)
+{
+	pthread_rwlock_wrlock(&ledger->lock);
+	int r = put_locked(ledger, record, rule, full);
+	pthread_rwlock_unlock(&ledger->lock);
+	return r;
+}
+
+/*
+ * A tombstone is of use as long as somebody may still hold what it takes back: until that
+ * would have ended, with a minute for clocks that differ.
+ */
+static void bury(
+    struct ledger *ledger, struct entry *entry, const struct moment *now,
+    int64_t tombstone_ms)
+{
+	int64_t left = tombstone_ms;
+	int r;
+
+	if (entry->until_steady != NEVER && entry->until_steady - now->steady_ms < left)
+		left = entry->until_steady - now->steady_ms + 60 * 1000;
+	struct record record = {
+	    .key = entry->bytes,
+	    .key_len = entry->key_len,
+	    .text = "",
+	    .removed = true,
+	};
+	struct times times = {
+	    .made_ms = now->wall_ms,
+	    .until_ms = now->wall_ms + left,
+	    .made_steady = now->steady_ms,
+	    .until_steady = now->steady_ms + left,
+	};
+	char key[LEDGER_KEY_MAX];
+	memcpy(key, record.key, record.key_len);
+	record.key = key;
+	struct entry *tombstone = insert(ledger, &record, &times, LEDGER_REFUSE, now, &r);
+	if (tombstone)
+		start_waiting(ledger, tombstone);
+	else /* no memory: gone here, and the others are not told */
+		drop_entry(ledger, entry);
+}
+
+bool ledger_remove(
+    struct ledger *ledger, const char *key, size_t len, int64_t tombstone_ms)
+{
+	struct moment now;
+
+	pthread_rwlock_wrlock(&ledger->lock);
+	ledger->clock(&now);
+	struct entry *entry = find_entry(ledger, key, len);
+	bool found = entry && holds(entry, &now);
+	if (found)
+		bury(ledger, entry, &now, tombstone_ms);
+	pthread_rwlock_unlock(&ledger->lock);
+	return found;
+}
+
+/* ---- sharing ---- */
+
+size_t ledger_each_unshared(
+    struct ledger *ledger, size_t max, ledger_unshared *seen, void *context)
+{
+	struct entry *entry;
+	struct moment now;
+	size_t count = 0;
+
+	ledger->clock(&now);
+	pthread_rwlock_rdlock(&ledger->lock);
+	DL_FOREACH2(ledger->waiting, entry, waits_next)
+	{
+		struct unshared unshared = {
+		    .change = entry->change,
+		    .left_ms = entry->until_steady == NEVER
+				   ? -1
+				   : entry->until_steady - now.steady_ms,
+		    .stamp_ms = entry->stamp_ms,
+		};
+		if (count == max)
+			break;
+		/* One that ended meanwhile says so: the others may still have it. */
+		if (entry->until_steady != NEVER && unshared.left_ms < 0)
+			unshared.left_ms = 0;
+		print_record(entry, &now, &unshared.record);
+		seen(context, &unshared);
+		count++;
+	}
+	pthread_rwlock_unlock(&ledger->lock);
+	return count;
+}
+
+uint64_t ledger_last_change(struct ledger *ledger)
+{
+	pthread_rwlock_rdlock(&ledger->lock);
+	uint64_t change = ledger->change;
+	pthread_rwlock_unlock(&ledger->lock);
+	return change;
+}
+
+void ledger_shared(
+    struct ledger *ledger, const char *key, size_t len, uint64_t change, int64_t stamp_ms)
+{
+	pthread_rwlock_wrlock(&ledger->lock);
+	struct entry *entry = find_entry(ledger, key, len);
+	if (entry && entry->waits && entry->change == change) {
+		stop_waiting(ledger, entry);
+		entry->stamp_ms = stamp_ms;
+	}
+	pthread_rwlock_unlock(&ledger->lock);
+}
+
+/* True: what is here is younger than what the others say, who have to learn it. */
+static bool is_younger(const struct entry *entry, int64_t made_steady, int64_t stamp_ms)
+{
+	if (entry->stamp_ms != 0)
+		return entry->stamp_ms > stamp_ms;
+	return entry->made_steady > made_steady;
+}
+
+static int merge_locked(
+    struct ledger *ledger, const struct record *record, const struct times *times,
+    int64_t stamp_ms, uint32_t round, enum ledger_full full, const struct moment *now)
+{
+	struct entry *entry = find_entry(ledger, record->key, record->key_len);
+	int r = 0;
+
+	if (entry && is_younger(entry, times->made_steady, stamp_ms)) {
+		entry->round = round;
+		if (!entry->waits)
+			start_waiting(ledger, entry);
+		return 0;
+	}
+	if (entry && entry->stamp_ms == stamp_ms && !entry->waits) {
+		entry->round = round;
+		return 0;
+	}
+	if (now->steady_ms >= times->until_steady) {
+		if (entry)
+			drop_entry(ledger, entry);
+		return 0;
+	}
+	entry = insert(ledger, record, times, full, now, &r);
+	if (!entry)
+		return r;
+	entry->stamp_ms = stamp_ms;
+	entry->round = round;
+	return 0;
+}
+
+int ledger_merge(
+    struct ledger *ledger, const struct record *record, int64_t age_ms, int64_t left_ms,
+    int64_t stamp_ms, uint32_t round, enum ledger_full full)
+{
+	struct moment now;
+
+	ledger->clock(&now);
+	struct times times = {
+	    .made_ms = now.wall_ms - age_ms,
+	    .until_ms = left_ms < 0 ? 0 : now.wall_ms + left_ms,
+	    .made_steady = now.steady_ms - age_ms,
+	    .until_steady = left_ms < 0 ? NEVER : now.steady_ms + left_ms,
+	};
+	pthread_rwlock_wrlock(&ledger->lock);
+	int r = merge_locked(ledger, record, &times, stamp_ms, round, full, &now);
+	pthread_rwlock_unlock(&ledger->lock);
+	return r;
+}
+
+void ledger_round(struct ledger *ledger, uint32_t round)
+{
+	struct entry *lists[2], *entry;
+
+	pthread_rwlock_wrlock(&ledger->lock);
+	lists[0] = ledger->held;
+	lists[1] = ledger->gone;
+	for (unsigned i = 0; i < 2; i++)
+		DL_FOREACH(lists[i], entry)
+	if (entry->round != round && !entry->waits)
+		start_waiting(ledger, entry);
+	pthread_rwlock_unlock(&ledger->lock);
+}
