@@ -119,7 +119,8 @@ struct domain_limit {
 };
 
 struct domain {
-	char *name; /* canonical */
+	char *name;    /* canonical */
+	size_t number; /* from 0, in the order of the files */
 	struct where where;
 	bool auth;
 	bool subdomains;
@@ -325,6 +326,9 @@ const char *config_needs_restart(
  */
 const struct domain *config_domain_find(const struct config *config, const char *domain);
 size_t config_domain_count(const struct config *config);
+/* All of them in turn: the one behind @domain (NULL: the first); NULL at the end. */
+const struct domain *config_domain_next(
+    const struct config *config, const struct domain *domain);
 
 /*
  * True when sender_logins gives @user the envelope sender @sender. Entries are looked up

@@ -14,7 +14,7 @@
  */
 
 struct domain_entry {
-	struct domain domain;
+	struct domain domain; /* first */
 	bool auth_given;
 	struct config_origin origin;
 	UT_hash_handle hh;
@@ -74,13 +74,26 @@ size_t config_domain_count(const struct config *config)
 	return config->domains ? HASH_COUNT(config->domains->entries) : 0;
 }
 
+const struct domain *config_domain_next(
+    const struct config *config, const struct domain *domain)
+{
+	const struct domain_entry *entry;
+	if (domain) /* it is the first member of its entry */
+		entry = ((const struct domain_entry *)(const void *)domain)->hh.next;
+	else
+		entry = config->domains ? config->domains->entries : NULL;
+	return entry ? &entry->domain : NULL;
+}
+
 /* An empty entry in the table. NULL: no memory. */
 static struct domain_entry *add(struct config_build *build, const char *name)
 {
 	struct domain_table *table = build->config->domains;
 	struct domain_entry *entry = calloc(1, sizeof(*entry));
-	if (entry)
+	if (entry) {
 		entry->domain.name = strdup(name);
+		entry->domain.number = HASH_COUNT(table->entries);
+	}
 	if (entry && entry->domain.name)
 		HASH_ADD_KEYPTR(
 		    hh, table->entries, entry->domain.name, strlen(name), entry);

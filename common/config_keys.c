@@ -246,11 +246,6 @@ void config_keys_finish(struct config_build *build)
 		config_again(&build->key_origins[i], NULL, path, &value);
 		if (!config_member(&value, "require_dns", &member))
 			key->require_dns = build->snapshot->require_dns;
-		if (key->require_dns)
-			config_error(
-			    build, &value,
-			    "signing only once the record is published is not supported "
-			    "yet; set \"require_dns\": false");
 		if (load)
 			load_key(build, key, &value, uid);
 	}

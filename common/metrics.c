@@ -90,6 +90,13 @@ static const struct row rows[METRICS] = {
 	 COUNTER,
 	 {"algorithm"},
 	 "DKIM signatures made."},
+    [METRIC_DKIM_KEY_PUBLISHED] =
+	{"postern_dkim_key_published",
+	 GAUGE,
+	 {"key", "domain"},
+	 "1 while DNS shows the record of this key for this signing domain; the first "
+	 "256 "
+	 "records alone."},
     [METRIC_RECEIVED_MASKED] =
 	{"postern_received_masked_total",
 	 COUNTER,

@@ -9,6 +9,7 @@
 #include "common/status.h"
 #include "milter/callbacks.h"
 #include "milter/counts.h"
+#include "milter/gate.h"
 #include "milter/generation.h"
 #include "milter/session.h"
 #include "milter/sign.h"
@@ -36,6 +37,7 @@ struct child {
 	bool first;
 	struct generation_slot *slot;
 	struct names *names;
+	struct gate *gate;
 	bool has_page;
 	struct status *status;       /* NULL: no page */
 	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
@@ -62,6 +64,23 @@ static void log_notices(const struct child *child, const struct config *config)
 		return;
 	for (size_t i = 0; i < config->notices.count; i++)
 		log_info("%s", config->notices.items[i]);
+}
+
+/* What a start and a reload are held up at most while DNS is asked for new keys. */
+#define GATE_WAIT_MS 5000
+
+static void say(enum log_level level, const char *line)
+{
+	log_line(level, "%s", line);
+}
+
+/* Before it serves: its keys are known by then, or DNS does not answer in time. */
+static void watch_keys(struct child *child, struct generation *generation)
+{
+	uint32_t wait_ms = 3 * generation->config->dns_timeout_ms;
+	gate_take(
+	    child->gate, generation->gate,
+	    wait_ms < GATE_WAIT_MS ? wait_ms : GATE_WAIT_MS);
 }
 
 /* NULL: all is in the log. @consequence ends the sentence about a broken file. */
@@ -135,6 +154,7 @@ static void publish(struct child *child)
 		log_error(
 		    "out of memory: entries of relay.hosts that come from DNS match "
 		    "nobody until the next reload");
+	watch_keys(child, next);
 	generation_slot_set(child->slot, next);
 	status_count_load(true);
 }
@@ -219,6 +239,7 @@ static _Noreturn void stop(struct child *child)
 	}
 	child->status = status_free(child->status);
 	child->names = names_free(child->names);
+	child->gate = gate_free(child->gate);
 	leave(0);
 }
 
@@ -286,13 +307,16 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	log_notices(&child, generation->config);
 	if (names_start(!first, &child.names) < 0 ||
 	    names_take_config(child.names, generation->config, NAMES_RELAY) < 0 ||
+	    gate_new(say, first, &child.gate) < 0 ||
 	    generation_slot_new(generation, &child.slot) < 0) {
 		log_error("not started: out of memory");
 		names_free(child.names);
+		gate_free(child.gate);
 		generation_unref(generation);
 		log_stop();
 		return 1;
 	}
+	watch_keys(&child, generation);
 	if (start(&child, &thread) < 0) {
 		log_stop();
 		return 1;

@@ -17,12 +17,12 @@ size_t choose_keys(
 	for (size_t i = 0; i < domain->dkim_count; i++) {
 		const struct dkim_key_config *key =
 		    &config->milter.dkim.keys[domain->dkim[i]];
-		const char *name = signing_domain(key, domain);
 		if (!key->key || first[key->key->algorithm].key)
 			continue;
-		if (filter && !filter->published(filter->context, domain->dkim[i], name))
+		if (filter && !filter->published(filter->context, domain, i))
 			continue;
-		first[key->key->algorithm] = (struct chosen_key){key, name};
+		first[key->key->algorithm] =
+		    (struct chosen_key){key, signing_domain(key, domain)};
 	}
 	for (size_t i = 0; i < CHOSEN_KEYS_MAX; i++) {
 		if (first[i].key)

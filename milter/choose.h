@@ -16,12 +16,11 @@
 #define CHOSEN_KEYS_MAX DKIM_ALGORITHMS
 
 /*
- * Whether keys may sign now. Called by any thread, for loaded keys alone, in the order
- * of preference; must not block. @key is an index into config.milter.dkim.keys, @domain
- * the d= that the signature would have.
+ * Whether the key in @place of @domain's list may sign now. Called by any thread, for
+ * loaded keys alone, in the order of preference; must not block.
  */
 struct key_filter {
-	bool (*published)(const void *context, size_t key, const char *domain);
+	bool (*published)(const void *context, const struct domain *domain, size_t place);
 	const void *context;
 };
 

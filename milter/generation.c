@@ -24,6 +24,9 @@ int generation_new(struct config *config, struct generation **ret)
 	int r = signer_new(config, &generation->signer);
 	if (r < 0)
 		return r;
+	r = gate_view_new(config, &generation->gate);
+	if (r < 0)
+		return r;
 	generation->config = config;
 	*ret = TAKE(generation);
 	return 0;
@@ -41,6 +44,7 @@ struct generation *generation_unref(struct generation *generation)
 	    __atomic_sub_fetch(&generation->references, 1, __ATOMIC_ACQ_REL) > 0)
 		return NULL;
 	signer_free(generation->signer);
+	gate_view_unref(generation->gate);
 	config_unref(generation->config);
 	free(generation);
 	return NULL;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/config.h"
+#include "milter/gate_view.h"
 #include "milter/sign.h"
 
 /*
@@ -13,6 +14,7 @@
 struct generation {
 	struct config *config;
 	struct signer *signer;
+	struct gate_view *gate; /* which keys sign */
 	/* private */
 	unsigned long references;
 };

@@ -241,6 +241,11 @@ static bool find_author(struct message *message)
 	return result == AUTHOR_ONE;
 }
 
+static bool key_signs(const void *gate, const struct domain *domain, size_t place)
+{
+	return gate_view_signs(gate, domain, place);
+}
+
 static bool find_keys(struct message *message)
 {
 	const struct config *config = message->generation->config;
@@ -264,10 +269,12 @@ static bool find_keys(struct message *message)
 		    domain->name);
 		return false;
 	}
-	message->keys_count = choose_keys(config, domain, NULL, message->keys);
+	const struct key_filter filter = {key_signs, message->generation->gate};
+	message->keys_count = choose_keys(config, domain, &filter, message->keys);
+	/* The gate has said so when it began. */
 	if (message->keys_count == 0)
 		not_signed(
-		    message, LOG_LEVEL_INFO, "no key of domain %.100s is published",
+		    message, LOG_LEVEL_DEBUG, "no key of domain %.100s is published",
 		    domain->name);
 	return message->keys_count > 0;
 }
