@@ -17,6 +17,7 @@ int cmd_blocks(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+int cmd_import(int argc, char **argv);
 int cmd_login(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_reset(int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct command {
     {"check", cmd_check, "validate the configuration and every file it names"},
     {"config", cmd_config, "show the options in force and where each comes from"},
     {"explain", cmd_explain, "show each check's verdict on one request"},
+    {"import", cmd_import, "convert the configuration of another program"},
     {"replay", cmd_replay, "judge a decision log by another configuration"},
     {"trace", cmd_trace, "open the token of a masked Received header"},
 };

@@ -151,12 +151,22 @@ class Session:
 
     # Events.
 
+    def connect_from(self, name, address, port=25000):
+        """An IPv4 client, for milters that ask no macro for it."""
+        data = (name.encode() + b"\0" + b"4" + struct.pack("!H", port)
+                + address.encode() + b"\0")
+        return self._event("C", data, NO_CONNECT, NR_CONNECT, self.macros)
+
     def helo(self, name="adas-laptop"):
         return self._event("H", name.encode() + b"\0", NO_HELO, NR_HELO, self.macros)
 
     def mail(self, sender="ada@example.org", *parameters):
         data = b"".join(word.encode() + b"\0" for word in (f"<{sender}>", *parameters))
         return self._event("M", data, NO_MAIL, NR_MAIL, self.macros)
+
+    def recipient(self, address="joe@outside.example"):
+        return self._event("R", f"<{address}>".encode() + b"\0", NO_RCPT, NR_RCPT,
+                           self.macros)
 
     def header(self, name, value):
         """@value: with its leading space, folds as LF, text or bytes."""
@@ -191,9 +201,12 @@ class Session:
         reply = self.mail(sender, *parameters)
         if reply.verdict != "continue":
             return reply
+        self.recipient()
         for name, value in headers:
             self.header(name, value)
-        self.end_of_headers()
+        reply = self.end_of_headers()
+        if reply.verdict != "continue":
+            return reply
         self.body(body, chunk)
         return self.end_of_message()
 
