@@ -214,6 +214,10 @@ class Postfix:
         return subprocess.run([program(name), flag, self.config, *map(str, args)],
                               capture_output=True, timeout=60, **run)
 
+    def knows(self, parameter):
+        """Whether this release has @parameter."""
+        return not self.command("postconf", "-H", parameter, text=True).stderr
+
     def queued(self):
         """One line of JSON for each message in the queue."""
         return self.command("postqueue", "-j", text=True).stdout.splitlines()
