@@ -8,6 +8,7 @@
 #include "common/service.h"
 #include "common/status.h"
 #include "milter/callbacks.h"
+#include "milter/control.h"
 #include "milter/counts.h"
 #include "milter/gate.h"
 #include "milter/generation.h"
@@ -20,6 +21,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,7 +40,9 @@ struct child {
 	struct generation_slot *slot;
 	struct names *names;
 	struct gate *gate;
-	bool has_page;
+	bool has_page, has_control;
+	struct control *control;     /* NULL: none */
+	char why[512];               /* the last load failed: one line */
 	struct status *status;       /* NULL: no page */
 	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
 	int served[2];               /* its write end closes when libmilter returned */
@@ -84,7 +88,7 @@ static void watch_keys(struct child *child, struct generation *generation)
 }
 
 /* NULL: all is in the log. @consequence ends the sentence about a broken file. */
-static struct generation *load(const struct child *child, const char *consequence)
+static struct generation *load(struct child *child, const char *consequence)
 {
 	struct config_errors errors = {0};
 	struct config *config = NULL;
@@ -95,6 +99,9 @@ static struct generation *load(const struct child *child, const char *consequenc
 		log_error("%s", errors.lines.items[i]);
 	if (child->first && errors.more > 0)
 		log_error("%zu further errors", errors.more);
+	snprintf(
+	    child->why, sizeof(child->why), "%s",
+	    errors.lines.count > 0 ? errors.lines.items[0] : "out of memory");
 	if (r < 0)
 		log_error(
 		    "configuration %s is broken (%zu errors): %s", child->config_path,
@@ -125,6 +132,7 @@ static enum child_status prepare(struct child *child)
 	struct generation *next = load(child, consequence);
 	if (!next) {
 		status_count_load(false);
+		control_reloaded(child->control, child->why);
 		return CHILD_BROKEN;
 	}
 	struct generation *now = generation_slot_get(child->slot);
@@ -138,6 +146,10 @@ static enum child_status prepare(struct child *child)
 			    child->config_path, key);
 		generation_unref(next);
 		status_count_load(false);
+		snprintf(
+		    child->why, sizeof(child->why), "%s changed, which needs a restart",
+		    key);
+		control_reloaded(child->control, child->why);
 		return CHILD_BROKEN;
 	}
 	child->prepared = next;
@@ -157,6 +169,7 @@ static void publish(struct child *child)
 	watch_keys(child, next);
 	generation_slot_set(child->slot, next);
 	status_count_load(true);
+	control_reloaded(child->control, NULL);
 }
 
 static void obey(struct child *child, char command)
@@ -172,12 +185,13 @@ static void obey(struct child *child, char command)
 		return;
 	case CHILD_DROP:
 		child->prepared = generation_unref(child->prepared);
+		control_reloaded(child->control, "another child could not take it");
 		return;
 	}
 }
 
 /* Until the command pipe ends (0) or libmilter returned by itself (-1). */
-static int control(struct child *child)
+static int obey_parent(struct child *child)
 {
 	struct pollfd fds[2] = {
 	    {.fd = CHILD_COMMAND, .events = POLLIN},
@@ -238,6 +252,7 @@ static _Noreturn void stop(struct child *child)
 			break;
 	}
 	child->status = status_free(child->status);
+	child->control = control_free(child->control);
 	child->names = names_free(child->names);
 	child->gate = gate_free(child->gate);
 	leave(0);
@@ -253,6 +268,19 @@ static void serve_status(struct child *child)
 		log_error(
 		    "milter.status: %s; there is no status page, mail is served all the "
 		    "same",
+		    strerror(-r));
+}
+
+/* What the operator's command asks. */
+static void serve_control(struct child *child)
+{
+	if (!child->has_control)
+		return;
+	int r = control_new(CHILD_CONTROL, child->slot, child->gate, &child->control);
+	if (r < 0)
+		log_error(
+		    "milter.control: %s; \"postern status\" cannot ask this daemon, mail "
+		    "is served all the same",
 		    strerror(-r));
 }
 
@@ -287,8 +315,9 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	 * be a socket of the log's later. */
 	struct stat st;
 	child.has_page = fstat(CHILD_PAGE, &st) == 0 && S_ISSOCK(st.st_mode);
-	/* No page, no arena. Without it this child's counts are on no page, and nothing
-	 * else is amiss. */
+	child.has_control = fstat(CHILD_CONTROL, &st) == 0 && S_ISSOCK(st.st_mode);
+	/* Nobody asks, no arena. Without it this child's counts are on no page, and
+	 * nothing else is amiss. */
 	int counted =
 	    fcntl(CHILD_METRICS, F_GETFD) < 0 ? 0 : metrics_arena_use(CHILD_METRICS);
 	/* A log that does not start writes at once, which is good enough. */
@@ -329,8 +358,9 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 		    "without stripping its dynamic symbols");
 	status_count_load(true);
 	serve_status(&child);
+	serve_control(&child);
 	report(CHILD_READY);
-	if (control(&child) < 0) {
+	if (obey_parent(&child) < 0) {
 		log_error("libmilter stopped by itself; the parent starts anew");
 		leave(1);
 	}

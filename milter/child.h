@@ -18,6 +18,7 @@
 #define CHILD_STATUS  5 /* write */
 #define CHILD_METRICS 6 /* all children count into one arena */
 #define CHILD_PAGE    7 /* the listening socket of milter.status; may be missing */
+#define CHILD_CONTROL 8 /* that of milter.control; the first child's alone */
 
 /* A reload has two steps, so that all children change or none. */
 enum child_command {

@@ -150,6 +150,9 @@ static int spawn(const struct children *all, struct child *child, int command, i
 		    &actions, all->params.metrics, CHILD_METRICS);
 	if (all->params.page >= 0)
 		posix_spawn_file_actions_adddup2(&actions, all->params.page, CHILD_PAGE);
+	if (all->params.control >= 0 && child->number == 0)
+		posix_spawn_file_actions_adddup2(
+		    &actions, all->params.control, CHILD_CONTROL);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);

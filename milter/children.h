@@ -20,6 +20,7 @@ struct children_params {
 	const int *sockets; /* @each children share one */
 	size_t sockets_count, each;
 	int page, metrics; /* of the status page; -1: none */
+	int control;       /* the listening socket, for the first child; -1: none */
 };
 
 struct children;

@@ -38,6 +38,17 @@ void counts_message(enum counted_message what)
 	metrics_add(messages[what], 1);
 }
 
+uint64_t counts_messages(enum counted_message what)
+{
+	counts_init();
+	return metrics_value(messages[what]);
+}
+
+const char *counts_message_name(enum counted_message what)
+{
+	return result_names[what];
+}
+
 void counts_signature(enum dkim_algorithm algorithm)
 {
 	counts_init();

@@ -4,6 +4,7 @@
 #include "common/dkim_key.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* What the milter counts; see common/metrics.h. Any thread. */
 
@@ -21,5 +22,8 @@ enum counted_message {
 void counts_init(void);
 
 void counts_message(enum counted_message what);
+/* So far; of all processes that share the arena. */
+uint64_t counts_messages(enum counted_message what);
+const char *counts_message_name(enum counted_message what);
 void counts_signature(enum dkim_algorithm algorithm);
 void counts_masked(size_t fields);

@@ -621,13 +621,15 @@ static json_t *status_of(const struct gate_pair *pair)
 		else
 			memcpy(detail, last, sizeof(last));
 	}
+	json_t *since = pair->state.seen.since_s > 0
+			    ? json_integer((json_int_t)pair->state.seen.since_s)
+			    : json_null();
 	return json_pack(
-	    "{s:s, s:s, s:s, s:s, s:s, s:I, s:b, s:s}", "key", pair->key->name, "domain",
+	    "{s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:s}", "key", pair->key->name, "domain",
 	    pair->domain, "selector", pair->key->selector, "algorithm",
 	    dkim_algorithm_name(pair->key->key->algorithm), "state",
-	    gate_state_name(pair->state.seen.state), "since",
-	    (json_int_t)pair->state.seen.since_s, "signing", pair->signs, "detail",
-	    detail);
+	    gate_state_name(pair->state.seen.state), "since", since, "signing",
+	    pair->signs, "detail", detail);
 }
 
 json_t *gate_status(struct gate *gate)

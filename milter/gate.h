@@ -39,7 +39,8 @@ void gate_take(struct gate *gate, struct gate_view *view, uint32_t wait_ms);
 
 /*
  * The "keys" of the reply to "status": a list of {"key", "domain", "selector",
- * "algorithm", "state", "since", "signing", "detail"}. NULL without memory. Any thread.
+ * "algorithm", "state", "since" (null: never), "signing", "detail"}. NULL without
+ * memory. Any thread.
  */
 json_t *gate_status(struct gate *gate);
 

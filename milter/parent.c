@@ -2,6 +2,7 @@
 #include "milter/parent.h"
 
 #include "common/config.h"
+#include "common/control.h"
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/service.h"
@@ -21,6 +22,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define CONTROL_MODE 0600
+
 struct parent {
 	const char *config_path;
 	bool to_syslog;
@@ -30,8 +33,10 @@ struct parent {
 	struct endpoint *endpoints; /* that we opened */
 	size_t endpoints_count;
 	struct endpoint page_endpoint;
+	struct endpoint control_endpoint;
 	int page;    /* the listening socket of milter.status; -1: none */
 	int metrics; /* the arena of all children; -1: none */
+	int control; /* the listening socket of milter.control; -1: none */
 	struct children *children;
 };
 
@@ -198,11 +203,26 @@ static int make_children(struct parent *parent, const struct config *config)
 	    .each = config->milter.children,
 	    .page = parent->page,
 	    .metrics = parent->metrics,
+	    .control = parent->control,
 	};
 	if (children_new(&params, &parent->children) == 0)
 		return 0;
 	log_error("not started: out of memory");
 	return -1;
+}
+
+/* For the page and for who asks over milter.control. */
+static void open_metrics(struct parent *parent, const struct config *config)
+{
+	if (config->milter.status[0] == '\0' && config->milter.control[0] == '\0')
+		return;
+	parent->metrics = metrics_arena_new();
+	if (parent->metrics < 0)
+		log_error(
+		    "no shared counters: %s; each child shows its own",
+		    strerror(-parent->metrics));
+	else
+		parent->metrics = children_lift(parent->metrics);
 }
 
 /* Mail does not depend on it. */
@@ -211,20 +231,33 @@ static void open_page(struct parent *parent, const struct config *config)
 	char err[512];
 	if (config->milter.status[0] == '\0')
 		return;
-	parent->metrics = metrics_arena_new();
-	if (parent->metrics < 0)
-		snprintf(err, sizeof(err), "no counters: %s", strerror(-parent->metrics));
-	else
-		parent->metrics = children_lift(parent->metrics);
-	if (parent->metrics >= 0)
-		parent->page = status_listen(
-		    config->milter.status, &parent->page_endpoint, err, sizeof(err));
+	parent->page = status_listen(
+	    config->milter.status, &parent->page_endpoint, err, sizeof(err));
 	if (parent->page >= 0)
 		parent->page = children_lift(parent->page);
 	else
 		log_error(
 		    "milter.status: %s; there is no status page, mail is served all the "
 		    "same",
+		    err);
+}
+
+/* Nor on this one. The account is not root's after all: what it is asked tells no secret,
+ * and root may always ask. */
+static void open_control(struct parent *parent, const struct config *config)
+{
+	char err[512];
+	if (config->milter.control[0] == '\0')
+		return;
+	parent->control = control_listen(
+	    config->milter.control, CONTROL_MODE, "", config->milter.user,
+	    &parent->control_endpoint, err, sizeof(err));
+	if (parent->control >= 0)
+		parent->control = children_lift(parent->control);
+	else
+		log_error(
+		    "milter.control: %s; \"postern status\" cannot ask this daemon, mail "
+		    "is served all the same",
 		    err);
 }
 
@@ -241,7 +274,9 @@ static int prepare(struct parent *parent)
 		return become_reporter(parent);
 	log_set_level(config->log.level);
 	service_raise_descriptors();
+	open_metrics(parent, config);
 	open_page(parent, config);
+	open_control(parent, config);
 	if (open_sockets(parent, config) < 0 || make_children(parent, config) < 0) {
 		code = 1;
 	} else if (
@@ -266,6 +301,7 @@ int parent_main(const char *config_path, bool to_syslog)
 	    .signals = -1,
 	    .page = -1,
 	    .metrics = -1,
+	    .control = -1,
 	};
 	parent.signals = open_signals();
 	if (parent.signals < 0) {
@@ -282,6 +318,9 @@ int parent_main(const char *config_path, bool to_syslog)
 		close_fd(&parent.sockets[i]);
 	if (parent.page >= 0)
 		endpoint_unlink(&parent.page_endpoint);
+	if (parent.control >= 0)
+		endpoint_unlink(&parent.control_endpoint);
+	close_fd(&parent.control);
 	close_fd(&parent.page);
 	close_fd(&parent.metrics);
 	free(parent.sockets);
