@@ -25,7 +25,15 @@ struct geoip;      /* common/geoip.h */
 struct token_keys; /* common/token.h */
 
 /* Limits in one configuration; bounds a plan and one store call. */
-#define LIMITS_MAX 64
+#define LIMITS_MAX     64
+#define LIMIT_NAME_MAX 64
+
+/* The largest max of a limit: the largest integer up to which doubles (Lua in Redis) are
+ * exact. */
+#define LIMIT_AMOUNT_MAX ((UINT64_C(1) << 53) - 1)
+
+/* The largest max of a distinct count: it bounds the set that each subject has. */
+#define LIMIT_DISTINCT_MAX 10000
 
 /* Addresses in redis.servers; nodes of a Cluster may be more. */
 #define REDIS_SERVERS_MAX 64
@@ -103,8 +111,9 @@ struct limit {
 	uint64_t max;
 	uint32_t window_s; /* 0 for per message */
 	enum limit_over over;
-	char *filter;     /* TRANSPORT:NEXTHOP, OVER_FILTER only */
-	uint32_t block_s; /* 0: none */
+	char *filter;        /* TRANSPORT:NEXTHOP, OVER_FILTER only */
+	uint32_t block_s;    /* 0: none */
+	bool has_domain_max; /* a domain has another max for it */
 	struct limit_when when;
 	struct limit_override *overrides;
 	size_t overrides_count;

@@ -46,6 +46,21 @@ static void warn_of_age(struct config_build *build, const struct config_value *v
 		    config->geoip_country, (long long)days);
 }
 
+static void warn_of_limits(struct config_build *build)
+{
+	const struct config *config = build->config;
+	struct config_value value;
+
+	for (size_t i = 0; i < config->limits_count; i++)
+		if (config->limits[i].count == COUNT_COUNTRIES &&
+		    config->limits[i].name && was_set(build, "limits", &value))
+			config_notice(
+			    build, &value,
+			    "%s counts countries without a database: what it would "
+			    "count is refused for now; set geoip.country",
+			    config->limits[i].name);
+}
+
 void config_geoip_finish(struct config_build *build)
 {
 	struct config *config = build->config;
@@ -57,6 +72,7 @@ void config_geoip_finish(struct config_build *build)
 			warn_without_database(build, "auth.countries");
 		if (config->block.countries.count > 0)
 			warn_without_database(build, "block.countries");
+		warn_of_limits(build);
 		return;
 	}
 	if (!(build->flags & CONFIG_LOAD_GEOIP) ||

@@ -190,12 +190,53 @@ static void read_overrides(
 		read_override(build, limit, &each.value);
 }
 
+static bool is_distinct(enum limit_count count)
+{
+	switch (count) {
+	case COUNT_CLIENTS:
+	case COUNT_COUNTRIES:
+	case COUNT_SENDERS:
+		return true;
+	case COUNT_MESSAGES:
+	case COUNT_RECIPIENTS:
+	case COUNT_BYTES:
+	case COUNT_REFUSALS:
+		break;
+	}
+	return false;
+}
+
+/* Counters end somewhere, and each subject of a distinct count has a set of up to max. */
+static void check_amount_is_kept(
+    struct config_build *build, const struct limit *limit,
+    const struct config_value *value)
+{
+	uint64_t most = is_distinct(limit->count) ? LIMIT_DISTINCT_MAX : LIMIT_AMOUNT_MAX;
+	uint64_t amount = 0;
+	char described[128];
+
+	if (json_is_string(value->json)
+		? !size_parse(json_string_value(value->json), &amount)
+		: !json_is_integer(value->json))
+		return;
+	if (json_is_integer(value->json) && json_integer_value(value->json) > 0)
+		amount = (uint64_t)json_integer_value(value->json);
+	if (amount > most && !value->node->too_big)
+		config_error(
+		    build, value, "%s, expected at most %llu%s",
+		    config_describe(value, described), (unsigned long long)most,
+		    most == LIMIT_DISTINCT_MAX ? ": what is told apart is kept in memory"
+					       : "");
+}
+
 /* Sizes count bytes: "25M" recipients would be a slip. */
 static void check_amount(
     struct config_build *build, const struct limit *limit,
     const struct config_value *value)
 {
 	char described[128];
+
+	check_amount_is_kept(build, limit, value);
 	if (json_is_string(value->json) && limit->count != COUNT_BYTES)
 		config_error(
 		    build, value,
@@ -237,6 +278,77 @@ static void check_per(
 		    "\"window\" is missing: only a limit per message has none");
 }
 
+#define PER_ANY_RECIPIENT (PER_RECIPIENT | PER_RECIPIENT_DOMAIN)
+
+/* Why @limit cannot count what it is to count per these subjects. NULL: it can. */
+static const char *nonsense(const struct limit *limit)
+{
+	switch (limit->count) {
+	case COUNT_MESSAGES:
+	case COUNT_RECIPIENTS:
+		return NULL;
+	case COUNT_BYTES:
+		return limit->per & PER_ANY_RECIPIENT
+			   ? "bytes per recipient, expected no recipient in \"per\": the "
+			     "size is known when recipients are not told apart any more"
+			   : NULL;
+	case COUNT_REFUSALS:
+	case COUNT_CLIENTS:
+	case COUNT_COUNTRIES:
+	case COUNT_SENDERS:
+		break;
+	}
+	if (limit->per & PER_MESSAGE)
+		return "not something a message has, expected messages, recipients or "
+		       "bytes with \"per\": \"message\"";
+	if (limit->count == COUNT_CLIENTS && (limit->per & PER_CLIENT))
+		return "clients per client, which are always one, expected another "
+		       "\"count\" or \"per\"";
+	if (limit->count == COUNT_COUNTRIES && (limit->per & PER_CLIENT))
+		return "countries per client, which are always one, expected another "
+		       "\"count\" or \"per\"";
+	if (limit->count == COUNT_SENDERS && (limit->per & PER_SENDER))
+		return "senders per sender, which are always one, expected another "
+		       "\"count\" or \"per\"";
+	return NULL;
+}
+
+static bool is_one_bit(unsigned set)
+{
+	return set != 0 && (set & (set - 1)) == 0;
+}
+
+/* What count, over and block have to do with per. */
+static void check_against_per(
+    struct config_build *build, const struct limit *limit,
+    const struct config_value *item)
+{
+	struct config_value value;
+
+	if (!limit->per)
+		return;
+	if (config_member(item, "count", &value) && json_is_string(value.json)) {
+		const char *wrong = nonsense(limit);
+		if (wrong)
+			config_error(build, &value, "%s", wrong);
+	}
+	/* Charged at RCPT, where such an answer would stand in the place of the grant. */
+	bool amount = limit->count == COUNT_MESSAGES || limit->count == COUNT_RECIPIENTS;
+	bool passes = limit->over != OVER_REJECT && limit->over != OVER_DEFER;
+	if (amount && passes && (limit->per & PER_ANY_RECIPIENT) &&
+	    config_member(item, "over", &value))
+		config_error(
+		    build, &value,
+		    "an answer for whole messages, expected \"defer\" or \"reject\" of a "
+		    "limit per recipient");
+	if (limit->block_s > 0 && config_member(item, "block", &value) &&
+	    (!is_one_bit(limit->per) || (limit->per & (PER_EVERYONE | PER_MESSAGE))))
+		config_error(
+		    build, &value,
+		    "nobody to block, expected \"per\" to be one of client, user, "
+		    "sender, sender_domain, recipient, recipient_domain");
+}
+
 static void check_name_is_new(
     struct config_build *build, size_t index, const struct config_value *item)
 {
@@ -272,6 +384,7 @@ static void read_limit(
 		return;
 	check_name_is_new(build, index, item);
 	check_per(build, limit, item);
+	check_against_per(build, limit, item);
 	check_amounts(build, limit, item);
 	read_overrides(build, limit, item);
 }
@@ -345,18 +458,19 @@ bool config_read_maximum(
 		    near ? near : "", near ? "\"?" : "");
 		return false;
 	}
-	const struct limit *limit = &build->config->limits[maximum.limit];
+	struct limit *limit = &build->config->limits[maximum.limit];
 	if (limit->per && !(limit->per & PER_WITH_DOMAIN)) {
 		config_error_at_key(
 		    build, value,
 		    "the limit \"%s\" counts nothing that has a domain, expected "
-		    "one per user, sender or sender_domain",
+		    "one per user, sender or recipient, or their domains",
 		    limit->name);
 		return false;
 	}
 	if (!config_read_amount(build, value, &maximum.max, &maximum.unlimited))
 		return false;
 	check_amount(build, limit, value);
+	limit->has_domain_max = true;
 	*ret = maximum;
 	return true;
 }

@@ -62,8 +62,8 @@ static const struct option_choice per_choices[] = {
     {"user", PER_USER, false},
     {"sender", PER_SENDER, false},
     {"sender_domain", PER_SENDER_DOMAIN, false},
-    {"recipient", PER_RECIPIENT, true},
-    {"recipient_domain", PER_RECIPIENT_DOMAIN, true},
+    {"recipient", PER_RECIPIENT, false},
+    {"recipient_domain", PER_RECIPIENT_DOMAIN, false},
     {"everyone", PER_EVERYONE, false},
     {"message", PER_MESSAGE, false},
     {NULL, 0, false},
@@ -71,9 +71,9 @@ static const struct option_choice per_choices[] = {
 
 static const struct option_choice count_choices[] = {
     {"messages", COUNT_MESSAGES, false}, {"recipients", COUNT_RECIPIENTS, false},
-    {"bytes", COUNT_BYTES, false},       {"refusals", COUNT_REFUSALS, true},
-    {"clients", COUNT_CLIENTS, true},    {"countries", COUNT_COUNTRIES, true},
-    {"senders", COUNT_SENDERS, true},    {NULL, 0, false},
+    {"bytes", COUNT_BYTES, false},       {"refusals", COUNT_REFUSALS, false},
+    {"clients", COUNT_CLIENTS, false},   {"countries", COUNT_COUNTRIES, false},
+    {"senders", COUNT_SENDERS, false},   {NULL, 0, false},
 };
 
 /* "filter:TRANSPORT:NEXTHOP" is the fifth; its reader takes it. */
@@ -396,8 +396,6 @@ const struct config_option config_options[] = {
     {.path = "limits[].block",
      .type = OPTION_TIME,
      .max = SECONDS_MAX_YEAR,
-     .state = OPTION_NOT_BUILT,
-     .note = "blocking by a limit",
      .offset = IN_LIMIT(block_s),
      .help = "Also block the subject for this long."},
     {.path = "limits[].when",

@@ -250,7 +250,51 @@ static const char *result_word(enum check_result result, bool shadow)
 	return "?";
 }
 
-/* The `limits` line: what would be counted, since no counter is asked. */
+/* What is counted, in the words of the configuration. */
+static const char *unit(enum limit_count count)
+{
+	switch (count) {
+	case COUNT_MESSAGES:
+		return "messages";
+	case COUNT_RECIPIENTS:
+		return "recipients";
+	case COUNT_BYTES:
+		return "bytes";
+	case COUNT_REFUSALS:
+		return "refusals";
+	case COUNT_CLIENTS:
+		return "clients";
+	case COUNT_COUNTRIES:
+		return "countries";
+	case COUNT_SENDERS:
+		return "senders";
+	}
+	return "";
+}
+
+/* "looks at 1 messages for ada@example.org", "counts country DE for ...". */
+static void explain_charge(
+    const struct config *config, const struct charge *charge, char *buf, size_t size)
+{
+	const struct limit *limit = &config->limits[charge->limit];
+	const char *does = charge->look ? "looks at" : "counts";
+	char what[CHARGE_MEMBER_MAX + 32];
+
+	if (charge->member_len > 0)
+		snprintf(
+		    what, sizeof(what), "%.*s among its %s", (int)charge->member_len,
+		    charge->member, unit(limit->count));
+	else
+		snprintf(
+		    what, sizeof(what), "%llu %s", (unsigned long long)charge->amount,
+		    unit(limit->count));
+	snprintf(
+	    buf, size, "%s %s %s for %s (max %llu in %us)%s", limit->name, does, what,
+	    charge->key + charge->subject_at, (unsigned long long)charge->max,
+	    charge->window_s, limit->shadow ? " in shadow" : "");
+}
+
+/* The `limits` line: what would be asked, since no counter is. */
 static void explain_limits(
     const struct config *config, const struct explain *explain, char *buf, size_t size)
 {
@@ -259,14 +303,10 @@ static void explain_limits(
 
 	buf[0] = '\0';
 	for (size_t i = 0; i < plan->charges_count && len < size; i++) {
-		const struct charge *charge = &plan->charges[i];
-		const struct limit *limit = &config->limits[charge->limit];
+		char one[512];
+		explain_charge(config, &plan->charges[i], one, sizeof(one));
 		len += (size_t)snprintf(
-		    buf + len, size - len, "%s%s counts %llu for %s (max %llu in %us)%s",
-		    i ? "; " : "", limit->name, (unsigned long long)charge->amount,
-		    charge->key + strlen(limit->name) + 1,
-		    (unsigned long long)charge->max, charge->window_s,
-		    limit->shadow ? " in shadow" : "");
+		    buf + len, size - len, "%s%s", i > 0 ? "; " : "", one);
 	}
 	if (plan->charges_count == 0)
 		snprintf(
@@ -295,6 +335,8 @@ static enum check_result result_of(const struct explain *explain, enum check_id 
 		return explain->trace.checks[id].finding.result;
 	if (explain->plan.verdict.check == CHECK_LIMITS)
 		return CHECK_OBJECTED;
+	if (explain->plan.refused)
+		return CHECK_NOT_REACHED;
 	return explain->plan.charges_count > 0 ? CHECK_PASSED : CHECK_NOT_APPLICABLE;
 }
 
@@ -330,7 +372,9 @@ static void print_text(const struct config *config, const struct explain *explai
 	verdict_action_text(&explain->plan.verdict, "", action);
 	printable(shown, sizeof(shown), action, strlen(action));
 	printf("\nreply: %s\n", shown);
-	if (explain->plan.charges_count > 0)
+	if (explain->plan.refused && explain->plan.charges_count > 0)
+		printf("Nothing was counted: the daemon would count the refusal.\n");
+	else if (explain->plan.charges_count > 0)
 		printf("Counters were not asked: a limit that is full would refuse.\n");
 }
 
@@ -354,13 +398,18 @@ static json_t *limits_json(const struct config *config, const struct plan *plan)
 
 	for (size_t i = 0; i < plan->charges_count; i++) {
 		const struct charge *charge = &plan->charges[i];
-		const char *name = config->limits[charge->limit].name;
-		json_array_append_new(
-		    list, json_pack(
-			      "{s:s, s:s, s:I, s:I, s:I}", "limit", name, "subject",
-			      charge->key + strlen(name) + 1, "amount",
-			      (json_int_t)charge->amount, "max", (json_int_t)charge->max,
-			      "window", (json_int_t)charge->window_s));
+		const struct limit *limit = &config->limits[charge->limit];
+		json_t *one = json_pack(
+		    "{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "limit", limit->name,
+		    "subject", charge->key + charge->subject_at, "count",
+		    unit(limit->count), "amount", (json_int_t)charge->amount, "max",
+		    (json_int_t)charge->max, "window", (json_int_t)charge->window_s,
+		    "charges", !charge->look);
+		if (charge->member_len > 0)
+			json_object_set_new(
+			    one, "member",
+			    json_stringn(charge->member, charge->member_len));
+		json_array_append_new(list, one);
 	}
 	return list;
 }

@@ -83,8 +83,7 @@ static bool refuses(const struct verdict *verdict)
 static void judge_request(
     struct judge *judge, const struct request *request, int64_t time_ms, bool relayed)
 {
-	char message[640] = "";
-	size_t message_len = 0;
+	char token[PLAN_TOKEN_MAX];
 
 	facts_read(judge->config, request, &judge->facts);
 	judge->facts.relayed = relayed;
@@ -92,13 +91,9 @@ static void judge_request(
 	judge->verdict = judge->plan.verdict;
 	if (!judge->plan.asks_store)
 		return;
-	if (request->instance.len < sizeof(message))
-		message_len = (size_t)snprintf(
-		    message, sizeof(message), "%.*s", (int)request->instance.len,
-		    request->instance.len ? request->instance.data : "");
 	replay_store_ask(
-	    judge->store, message, message_len, judge->plan.charges,
-	    judge->plan.charges_count, time_ms, &judge->outcome);
+	    judge->store, token, plan_token(judge->config, &judge->plan, token),
+	    judge->plan.charges, judge->plan.charges_count, time_ms, &judge->outcome);
 	settle(judge->config, &judge->plan, &judge->outcome, &judge->verdict);
 }
 

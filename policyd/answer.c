@@ -26,7 +26,7 @@ struct question {
 	struct plan plan;
 	struct verdict verdict;
 	uint64_t began_ns, store_began_ns, store_ns;
-	char token[640];
+	char token[PLAN_TOKEN_MAX];
 	answer_done *done;
 	void *context;
 };
@@ -156,22 +156,6 @@ static void warn_of_context(const struct facts *facts, struct slice context)
 	    shown);
 }
 
-/*
- * One message of one Postfix host is one charge, however often and over whatever hook it
- * is asked. An instance that does not fit (Postfix's have about 30 bytes) goes without.
- */
-static size_t compose_token(struct question *q)
-{
-	struct slice instance = q->request.instance;
-
-	if (instance.len == 0 || instance.len > 256)
-		return 0;
-	int len = snprintf(
-	    q->token, sizeof(q->token), "%.255s/%.*s", q->config->hostname,
-	    (int)instance.len, instance.data);
-	return (size_t)len;
-}
-
 void answer(
     struct answerer *answerer, struct config *config, const struct request *request,
     answer_done *done, void *context)
@@ -203,7 +187,7 @@ void answer(
 	}
 	struct store_request ask = {
 	    .token = q->token,
-	    .token_len = q->plan.commit ? compose_token(q) : 0,
+	    .token_len = plan_token(config, &q->plan, q->token),
 	    .charges = q->plan.charges,
 	    .count = q->plan.charges_count,
 	    .now_ms = wall_clock_ms(),

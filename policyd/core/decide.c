@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/core/decide.h"
 
+#include "policyd/core/charges.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -220,81 +222,27 @@ static bool context_grants(enum request_context context)
 	return false;
 }
 
-static bool is_commit(const struct config *config, enum protocol_state state)
-{
-	switch (config->policyd.charge_at) {
-	case CHARGE_AT_DATA:
-		return state == STATE_DATA;
-	case CHARGE_AT_END_OF_MESSAGE:
-		return state == STATE_END_OF_MESSAGE;
-	}
-	return false;
-}
-
-/* Windowed limits are looked at from DATA on, and not again once they were charged. */
-static bool asks_windows(const struct config *config, enum protocol_state state)
-{
-	return state == STATE_DATA ||
-	       (state == STATE_END_OF_MESSAGE && is_commit(config, state));
-}
-
-static void note_message_over(
-    const struct config *config, const struct charge *charge,
-    struct message_over *message)
-{
-	enum limit_over over = config->limits[charge->limit].over;
-
-	if (charge->amount <= charge->max)
-		return;
-	if (message->is_over && (message->hard > charge->hard ||
-				 (message->hard == charge->hard &&
-				  config->limits[message->limit].over <= over)))
-		return;
-	*message = (struct message_over){
-	    .is_over = true,
-	    .hard = charge->hard,
-	    .limit = charge->limit,
-	    .amount = charge->amount,
-	    .max = charge->max,
-	};
-}
-
-/* Collects what every limit asks of this request. */
-static void plan_limits(struct deciding *d, bool relayed)
-{
-	struct plan *plan = d->plan;
-	bool windows = asks_windows(d->config, d->facts->state);
-
-	for (size_t i = 0; i < d->config->limits_count; i++) {
-		struct charge *charge = &plan->charges[plan->charges_count];
-		if (!limit_charge(d->config, i, d->facts, relayed, charge))
-			continue;
-		if (charge->window_s == 0)
-			note_message_over(d->config, charge, &plan->message);
-		else if (windows)
-			plan->charges_count++;
-	}
-	plan->asks_store = plan->charges_count > 0;
-	plan->is_last = is_commit(d->config, d->facts->state) ||
-			d->facts->state == STATE_END_OF_MESSAGE;
-	/* What is refused anyway is looked at, for the strictest answer, and not charged.
-	 */
-	plan->commit = is_commit(d->config, d->facts->state) &&
-		       !(plan->message.is_over && plan->message.hard);
-	for (size_t i = 0; i < plan->charges_count; i++)
-		plan->charges[i].look = !plan->commit;
-}
-
 static void start(struct deciding *d, struct grant *grant)
 {
-	set_answer(&d->plan->verdict, ACTION_DUNNO);
-	d->plan->asks_store = d->plan->commit = d->plan->is_last = d->plan->grants =
-	    false;
-	d->plan->charges_count = d->plan->shadows_count = d->plan->blocks_count = 0;
-	d->plan->message = (struct message_over){0};
+	struct plan *plan = d->plan;
+
+	set_answer(&plan->verdict, ACTION_DUNNO);
+	plan->asks_store = plan->refused = plan->is_last = plan->grants = false;
+	plan->token = TOKEN_NONE;
+	plan->charges_count = plan->shadows_count = plan->blocks_count = 0;
+	plan->message = (struct message_over){0};
+	plan->facts = d->facts;
 	grant->result = GRANT_NONE;
 	grant->why = "not asked in this state";
 	grant->matched = false;
+}
+
+static bool asks_relayed(const struct config *config)
+{
+	for (size_t i = 0; i < config->limits_count; i++)
+		if (config->limits[i].when.relayed != EITHER)
+			return true;
+	return false;
 }
 
 void decide(
@@ -307,8 +255,10 @@ void decide(
 
 	start(&d, grant);
 	bool answered = run_checks(&d);
-	if (answered && !trace)
+	if (answered && !trace) {
+		charges_plan_refusal(config, ret);
 		return;
+	}
 
 	bool judges_relay = context_grants(facts->context) &&
 			    stage_of(facts->state) == STAGE_RCPT &&
@@ -316,16 +266,18 @@ void decide(
 	bool has_limits = config->limits_count > 0 && facts->state != STATE_UNKNOWN &&
 			  runs(&table[CHECK_LIMITS], facts);
 	/* From DATA on the grant only tells limits whether the message is relayed. */
-	if (judges_relay || has_limits)
+	if (judges_relay || (has_limits && (trace || asks_relayed(config))))
 		grant_look_up(config, facts, grant);
 	if (judges_relay && answered)
 		finding_of(&d, CHECK_RELAY)->why = "an earlier check gave the reply";
 	else if (judges_relay)
 		answered = check_relay(&d, grant);
+	if (answered)
+		charges_plan_refusal(config, ret);
 	if (!has_limits || answered)
 		return;
 
-	plan_limits(&d, facts->relayed || grant->result == GRANT_YES);
+	charges_plan(config, ret, facts->relayed || grant->result == GRANT_YES);
 	if (!ret->asks_store && ret->message.is_over)
 		settle(config, ret, &nothing_asked, &ret->verdict);
 }

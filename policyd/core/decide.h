@@ -30,6 +30,14 @@ struct trace {
 /* Limits with "block" that one request can put over; further ones wait for the next. */
 #define BLOCK_ORDERS_MAX 4
 
+/* What the charges of a request are named by, so that they happen once. */
+enum charge_token {
+	TOKEN_NONE,      /* only looks, or sets, which do not mind repetitions */
+	TOKEN_MESSAGE,   /* the message */
+	TOKEN_RECIPIENT, /* the message and this recipient */
+	TOKEN_REFUSAL,   /* a refusal of this recipient, or before it of the message */
+};
+
 /* A per-message limit that is over, found without a store; limit is its index. */
 struct message_over {
 	bool is_over;
@@ -42,7 +50,10 @@ struct plan {
 	struct verdict
 	    verdict; /* the answer if no limit objects; final when !asks_store */
 	bool asks_store;
-	bool commit; /* charge; else look */
+	/* A check refused for good: the charges are of limits that count refusals, and
+	 * the verdict is the reply whatever becomes of them. */
+	bool refused;
+	enum charge_token token; /* plan_token() spells it */
 	/* The state that charges, or the message's end: warn, hold, filter and shadow
 	 * wait for it, so that each is said once and none takes the place of a grant at
 	 * RCPT. */
@@ -56,6 +67,7 @@ struct plan {
 	/* Set by settle(): what limits that are over want blocked. */
 	size_t blocks_count;
 	struct block_order blocks[BLOCK_ORDERS_MAX];
+	const struct facts *facts; /* decide()'s, for settle() */
 	/* Scratch of decide(). */
 	struct finding finding;
 	struct grant grant;
@@ -63,16 +75,28 @@ struct plan {
 
 /*
  * @trace may be NULL; with it every check is evaluated, also those after the first
- * objection. What the plan points to lives as long as @config.
+ * objection. What the plan points to lives as long as @config and @facts.
  */
 void decide(
     const struct config *config, const struct facts *facts, struct plan *ret,
     struct trace *trace);
 
 /*
- * @outcome answers plan->charges, in order. Sets *ret to the verdict and adds shadowed
- * limits to plan->shadows.
+ * @outcome answers plan->charges, in order. Sets *ret to the verdict, adds shadowed
+ * limits to plan->shadows, and what is to be blocked to plan->blocks.
  */
 void settle(
     const struct config *config, struct plan *plan, const struct outcome *outcome,
     struct verdict *ret);
+
+#define PLAN_TOKEN_MAX 640
+
+/*
+ * The token of the plan's charges: HOSTNAME/INSTANCE, behind it /R/ or /X/ and the
+ * canonical recipient; a longer one stands as its digest. Returns the length; 0: none,
+ * since nothing is charged once, Postfix named no instance, or the recipient has no
+ * canonical form.
+ */
+size_t plan_token(
+    const struct config *config, const struct plan *plan,
+    char buf[static PLAN_TOKEN_MAX]);

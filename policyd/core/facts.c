@@ -51,16 +51,24 @@ static void set_client(const struct request *request, struct client *ret)
 		    request->client_name.data, request->client_name.len, ret->name);
 }
 
-/* Asks the database only where a list of countries wants to know. */
+static bool wants_country(const struct config *config)
+{
+	if (config->block.countries.count > 0 || config->auth.countries.count > 0)
+		return true;
+	for (size_t i = 0; i < config->limits_count; i++)
+		if (config->limits[i].count == COUNT_COUNTRIES)
+			return true;
+	return false;
+}
+
+/* Asks the database only where a list of countries or a limit wants to know. */
 static void set_country(const struct config *config, struct facts *ret)
 {
 	const struct ip *ip = &ret->client.ip;
 
 	ret->country[0] = '\0';
 	ret->country_state = COUNTRY_NOT_ASKED;
-	if (config->block.countries.count == 0 && config->auth.countries.count == 0)
-		return;
-	if (ip->family == IP_NONE)
+	if (ip->family == IP_NONE || !wants_country(config))
 		return;
 	if (ip_is_private(ip)) {
 		ret->country_state = COUNTRY_NONE;

@@ -26,8 +26,9 @@ static const struct failure_row {
 	 "a sender, recipient or login name that cannot be parsed gets no grant"},
     [FAILURE_COUNTRY] =
 	{451, "4.7.1", "The country of your address cannot be told now, try again later",
-	 "a list of countries is set and there is no database: set geoip.country, or "
-	 "empty auth.countries and block.countries"},
+	 "countries are listed or counted and there is no database: set geoip.country, "
+	 "or do without auth.countries, block.countries and limits that count "
+	 "countries"},
     [FAILURE_COUNTRY_DATA] =
 	{451, "4.7.1", "The country of your address cannot be told now, try again later",
 	 "the database of geoip.country is damaged where this address stands: replace "

@@ -3,6 +3,7 @@
 
 #include "common/config.h"
 #include "policyd/core/facts.h"
+#include "policyd/core/failure.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +30,7 @@ struct charge {
 	bool hard; /* over: nothing of the plan is charged. Soft ones are charged all the
 		      same */
 	bool look; /* changes nothing, whatever becomes of the others */
+	bool answers; /* a soft one that is over is said now, once a message */
 	uint16_t key_len;
 	uint16_t subject_at;      /* where in @key the subject begins */
 	char key[CHARGE_KEY_MAX]; /* LIMIT:SUBJECT, canonical; the subject may hold any
@@ -39,9 +41,8 @@ struct charge {
 	char member[CHARGE_MEMBER_MAX];
 };
 
-/* Counters, amounts and max end here: the largest integer up to which doubles (Lua in
- * Redis) are exact. */
-#define WINDOW_USE_MAX ((UINT64_C(1) << 53) - 1)
+/* Counters, amounts and max end here. */
+#define WINDOW_USE_MAX LIMIT_AMOUNT_MAX
 
 /* What the store says of one charge. */
 struct charge_result {
@@ -98,12 +99,32 @@ struct charge_result distinct_look(
 /* Adds @amount to a window that window_look() has just rolled; saturates. */
 void window_add(struct window *window, uint64_t amount);
 
+/* What a request is to the limits; each knows by it whether it looks, charges, or has
+ * nothing to ask. */
+enum limit_moment {
+	MOMENT_REFUSAL,   /* a check refused it for good */
+	MOMENT_RECIPIENT, /* RCPT */
+	MOMENT_LOOK,      /* DATA, when END-OF-MESSAGE charges */
+	MOMENT_CHARGE,    /* the state that policyd.charge_at names */
+	MOMENT_AFTER,     /* END-OF-MESSAGE, when DATA charged */
+};
+
+/* Of a request that no check refused. */
+enum limit_moment limit_moment(const struct config *config, enum protocol_state state);
+
+enum limit_answer {
+	/* Nothing to ask: `when` does not hold, a subject is absent, nothing to count at
+	 * this moment, or an override lifts it. */
+	LIMIT_SILENT,
+	LIMIT_ASKS,
+	LIMIT_CANNOT_COUNT, /* what is counted is unavailable */
+};
+
 /*
- * Fills in the charge of limit number @index for this request, or returns false: `when`
- * does not hold, a subject is absent, nothing to count in this state, or an override
- * lifts it. For a limit per message: window_s 0 and no key; the caller compares amount
- * with max itself.
+ * Fills in the charge of limit number @index for this request; of LIMIT_CANNOT_COUNT
+ * *ret_failure, too, and no member. For a limit per message: window_s 0 and no key; the
+ * caller compares amount with max itself.
  */
-bool limit_charge(
+enum limit_answer limit_charge(
     const struct config *config, size_t index, const struct facts *facts, bool relayed,
-    struct charge *ret);
+    enum limit_moment moment, struct charge *ret, enum failure *ret_failure);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/core/decide.h"
 
+#include "policyd/core/over.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -129,13 +131,6 @@ static void message_verdict(
 	move_text(limit, ret);
 }
 
-/* A remembered outcome may be of the limits before a reload, in another order. */
-static bool explains(const struct charge *charge, const struct charge_result *result)
-{
-	return charge->amount > charge->max ||
-	       result->used > charge->max - charge->amount;
-}
-
 /* The strictest limit that is over among hard ones, or among the others. -1: none. */
 static int strictest(
     const struct config *config, const struct plan *plan, const struct outcome *outcome,
@@ -146,8 +141,8 @@ static int strictest(
 	for (size_t i = 0; i < plan->charges_count && i < outcome->count; i++) {
 		const struct charge *charge = &plan->charges[i];
 		const struct limit *limit = &config->limits[charge->limit];
-		if (!outcome->results[i].over || charge->hard != hard || limit->shadow ||
-		    (hard && !explains(charge, &outcome->results[i])))
+		if (!charge_is_over(charge, &outcome->results[i]) ||
+		    charge->hard != hard || limit->shadow || (!hard && !charge->answers))
 			continue;
 		if (best < 0 ||
 		    limit->over < config->limits[plan->charges[best].limit].over)
@@ -174,17 +169,17 @@ static void note_shadows(
 {
 	const size_t room = sizeof(plan->shadows) / sizeof(*plan->shadows);
 
-	if (plan->message.is_over && config->limits[plan->message.limit].shadow &&
-	    plan->shadows_count < room)
+	if (plan->is_last && plan->message.is_over &&
+	    config->limits[plan->message.limit].shadow && plan->shadows_count < room)
 		message_verdict(
 		    config, &plan->message, &plan->shadows[plan->shadows_count++]);
 	for (size_t i = 0; i < plan->charges_count && i < outcome->count; i++) {
 		const struct charge *charge = &plan->charges[i];
-		if (!outcome->results[i].over || !config->limits[charge->limit].shadow ||
-		    plan->shadows_count >= room)
+		if (!charge_is_over(charge, &outcome->results[i]) || !charge->answers ||
+		    !config->limits[charge->limit].shadow || plan->shadows_count >= room)
 			continue;
 		window_verdict(
-		    config, charge, &outcome->results[i], plan->commit,
+		    config, charge, &outcome->results[i], !charge->look,
 		    &plan->shadows[plan->shadows_count++]);
 	}
 }
@@ -201,9 +196,20 @@ static bool object(
 	else if (best >= 0)
 		window_verdict(
 		    config, &plan->charges[best], &outcome->results[best],
-		    plan->commit && !hard, ret);
+		    !plan->charges[best].look && !hard, ret);
 	else
 		return false;
+	return true;
+}
+
+/* May everything pass uncounted? What only watches or warns never refuses. */
+static bool may_pass_uncounted(const struct config *config, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->charges_count; i++) {
+		const struct limit *limit = &config->limits[plan->charges[i].limit];
+		if (!limit->shadow && limit->over != OVER_WARN)
+			return false;
+	}
 	return true;
 }
 
@@ -211,21 +217,26 @@ void settle(
     const struct config *config, struct plan *plan, const struct outcome *outcome,
     struct verdict *ret)
 {
+	static const struct outcome nothing = {.kind = OUTCOME_FITS};
+
 	if (outcome->kind == OUTCOME_UNAVAILABLE) {
-		failure_verdict(FAILURE_STORE, CHECK_LIMITS, false, ret);
-		return;
+		if (!plan->refused && !may_pass_uncounted(config, plan)) {
+			failure_verdict(FAILURE_STORE, CHECK_LIMITS, false, ret);
+			return;
+		}
+		outcome = &nothing;
 	}
-	if (object(config, plan, outcome, true, ret))
+	order_blocks(config, plan, outcome);
+	if (!plan->refused && object(config, plan, outcome, true, ret))
 		return;
 	/* An outcome of before a reload, of a limit that is gone: it was not charged. */
-	if (outcome->kind == OUTCOME_OVER) {
+	if (!plan->refused && outcome->kind == OUTCOME_OVER) {
 		failure_verdict(FAILURE_STORE, CHECK_LIMITS, false, ret);
 		return;
 	}
 	if (ret != &plan->verdict)
 		*ret = plan->verdict;
-	if (!plan->is_last)
-		return;
 	note_shadows(config, plan, outcome);
-	object(config, plan, outcome, false, ret);
+	if (plan->is_last)
+		object(config, plan, outcome, false, ret);
 }

@@ -11,6 +11,10 @@
  *	ask STATE k=v .. one policy request; a value with blanks stands in "..."
  *	want TEXT        the action must begin with TEXT
  *	by CHECK [LIMIT] who must have objected
+ *	orders KIND SUBJECT SECONDS
+ *	                 the last ask's limits must order this block; "orders none": none
+ *	shadow CHECK [LIMIT]
+ *	                 the last ask must have been objected to in shadow; "shadow none"
  *	repeat N         the last ask N times more, each a message of its own, same wants
  *	again            the last ask as it was, same instance
  *	store down|up    the store stops answering
@@ -189,18 +193,16 @@ static void take_outcome(void *context, const struct outcome *outcome)
 
 static void ask_store(struct story *story)
 {
-	char token[1024];
-	struct slice instance = story->request.instance;
+	char token[PLAN_TOKEN_MAX];
 	struct outcome away = {.kind = OUTCOME_UNAVAILABLE};
 
 	if (story->store_down) {
 		take_outcome(story, &away);
 		return;
 	}
-	snprintf(token, sizeof(token), "%.*s", (int)instance.len, instance.data);
 	struct store_request ask = {
 	    .token = token,
-	    .token_len = story->plan.commit ? strlen(token) : 0,
+	    .token_len = plan_token(story->config, &story->plan, token),
 	    .charges = story->plan.charges,
 	    .count = story->plan.charges_count,
 	    .now_ms = story->now_ms,
@@ -278,6 +280,50 @@ static void compare(struct story *story)
 		complain(story, story->by, action);
 }
 
+static void print_block(const struct block_order *order, char *buf, size_t size)
+{
+	static const char *const kinds[BLOCK_KINDS] = {
+	    [BLOCK_CLIENT] = "client",
+	    [BLOCK_USER] = "user",
+	    [BLOCK_SENDER] = "sender",
+	    [BLOCK_RECIPIENT] = "recipient",
+	};
+
+	snprintf(
+	    buf, size, "%s %s %u", kinds[order->kind], order->subject, order->seconds);
+}
+
+static void compare_blocks(struct story *story, const char *want)
+{
+	char got[ADDRESS_TEXT_MAX + 64];
+
+	if (strcmp(want, "none") == 0 && story->plan.blocks_count == 0)
+		return;
+	for (size_t i = 0; i < story->plan.blocks_count; i++) {
+		print_block(&story->plan.blocks[i], got, sizeof(got));
+		if (strcmp(got, want) == 0)
+			return;
+	}
+	complain(story, want, story->plan.blocks_count > 0 ? got : "no block");
+}
+
+static void compare_shadows(struct story *story, const char *want)
+{
+	char got[128] = "no shadow";
+
+	if (strcmp(want, "none") == 0 && story->plan.shadows_count == 0)
+		return;
+	for (size_t i = 0; i < story->plan.shadows_count; i++) {
+		const struct verdict *verdict = &story->plan.shadows[i];
+		snprintf(
+		    got, sizeof(got), "%s%s%s", check_name(verdict->check),
+		    verdict->limit ? " " : "", verdict->limit ? verdict->limit : "");
+		if (strcmp(got, want) == 0)
+			return;
+	}
+	complain(story, want, got);
+}
+
 static void repeat(struct story *story, const char *text)
 {
 	char want[sizeof(story->want)], by[sizeof(story->by)];
@@ -329,6 +375,10 @@ static void take_line(struct story *story, char *line)
 		record_login(story, rest);
 	} else if (strcmp(line, "logins") == 0) {
 		logins_set_complete(story->remembered.logins, strcmp(rest, "away") != 0);
+	} else if (strcmp(line, "orders") == 0) {
+		compare_blocks(story, rest);
+	} else if (strcmp(line, "shadow") == 0) {
+		compare_shadows(story, rest);
 	} else if (strcmp(line, "store") == 0) {
 		story->store_down = strcmp(rest, "down") == 0;
 	} else {

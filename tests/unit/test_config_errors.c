@@ -418,7 +418,8 @@ static void names(void **state)
 	     "\"user-hours\", did you mean \"user-hour\"?\n"
 	     "c.json:1:58: domains.example.org.limits.host: the limit \"host\" counts "
 	     "nothing "
-	     "that has a domain, expected one per user, sender or sender_domain\n"
+	     "that has a domain, expected one per user, sender or recipient, or their "
+	     "domains\n"
 	     "c.json:2:14: domains.example.org.limits.user-hour: the string \"25M\", "
 	     "expected "
 	     "a whole number: the limit does not count bytes\n"},
@@ -584,6 +585,58 @@ static void limits(void **state)
 	     "c.json:4:50: limits[1].override.192.0.2.1/24: a subject this limit does "
 	     "not "
 	     "count, expected a subject of its \"per\", @domain or a CIDR range\n"},
+	    {"what makes no sense together",
+	     "{\"limits\": [\n"
+	     "{\"name\": \"a\", \"per\": \"client\", \"count\": \"clients\", \"max\": 1, "
+	     "\"window\": \"1h\"},\n"
+	     "{\"name\": \"b\", \"per\": [\"client\", \"user\"], \"count\": "
+	     "\"countries\", \"max\": 1, \"window\": \"1h\"},\n"
+	     "{\"name\": \"c\", \"per\": [\"user\", \"sender\"], \"count\": \"senders\", "
+	     "\"max\": 1, \"window\": \"1h\"},\n"
+	     "{\"name\": \"d\", \"per\": \"message\", \"count\": \"refusals\", \"max\": "
+	     "1},\n"
+	     "{\"name\": \"e\", \"per\": \"recipient_domain\", \"count\": \"bytes\", "
+	     "\"max\": 1, \"window\": \"1h\"},\n"
+	     "{\"name\": \"f\", \"per\": \"recipient\", \"count\": \"messages\", "
+	     "\"max\": 1, \"window\": \"1h\", \"over\": \"hold\"},\n"
+	     "{\"name\": \"g\", \"per\": [\"client\", \"user\"], \"count\": "
+	     "\"messages\", \"max\": 1, \"window\": \"1h\", \"block\": \"1h\"},\n"
+	     "{\"name\": \"h\", \"per\": \"everyone\", \"count\": \"messages\", \"max\": "
+	     "1, \"window\": \"1h\", \"block\": \"1h\"},\n"
+	     "{\"name\": \"i\", \"per\": \"message\", \"count\": \"bytes\", \"max\": 1, "
+	     "\"block\": \"1h\"},\n"
+	     "{\"name\": \"j\", \"per\": \"user\", \"count\": \"senders\", \"max\": "
+	     "10001, \"window\": \"1h\", \"override\": {\"ada\": 10001, \"bob\": "
+	     "10000}},\n"
+	     "{\"name\": \"k\", \"per\": \"user\", \"count\": \"bytes\", \"max\": "
+	     "9007199254740992, \"window\": \"1h\", \"override\": {\"ada\": "
+	     "\"8388608G\", \"bob\": \"8388607G\"}}]}",
+	     "c.json:2:41: limits[0].count: clients per client, which are always one, "
+	     "expected another \"count\" or \"per\"\n"
+	     "c.json:3:51: limits[1].count: countries per client, which are always one, "
+	     "expected another \"count\" or \"per\"\n"
+	     "c.json:4:51: limits[2].count: senders per sender, which are always one, "
+	     "expected another \"count\" or \"per\"\n"
+	     "c.json:5:42: limits[3].count: not something a message has, expected "
+	     "messages, recipients or bytes with \"per\": \"message\"\n"
+	     "c.json:6:51: limits[4].count: bytes per recipient, expected no recipient "
+	     "in \"per\": the size is known when recipients are not told apart any more\n"
+	     "c.json:7:90: limits[5].over: an answer for whole messages, expected "
+	     "\"defer\" or \"reject\" of a limit per recipient\n"
+	     "c.json:8:98: limits[6].block: nobody to block, expected \"per\" to be one "
+	     "of client, user, sender, sender_domain, recipient, recipient_domain\n"
+	     "c.json:9:90: limits[7].block: nobody to block, expected \"per\" to be one "
+	     "of client, user, sender, sender_domain, recipient, recipient_domain\n"
+	     "c.json:10:70: limits[8].block: nobody to block, expected \"per\" to be one "
+	     "of client, user, sender, sender_domain, recipient, recipient_domain\n"
+	     "c.json:11:57: limits[9].max: the number 10001, expected at most 10000: "
+	     "what is told apart is kept in memory\n"
+	     "c.json:11:100: limits[9].override.ada: the number 10001, expected at most "
+	     "10000: what is told apart is kept in memory\n"
+	     "c.json:12:55: limits[10].max: the number 9007199254740992, expected at "
+	     "most 9007199254740991\n"
+	     "c.json:12:109: limits[10].override.ada: the string \"8388608G\", expected "
+	     "at most 9007199254740991\n"},
 	};
 	expect_lines(rows, COUNT(rows));
 }
@@ -592,23 +645,6 @@ static void not_supported_yet(void **state)
 {
 	(void)state;
 	static const struct broken rows[] = {
-	    {"limits",
-	     "{\"limits\": [{\"name\": \"a\", \"per\": \"recipient\", \"count\": "
-	     "\"countries\", "
-	     "\"max\": 1, \"window\": \"1h\", \"over\": \"warn\", \"block\": \"6h\"},\n"
-	     "{\"name\": \"b\", \"per\": [\"user\", \"recipient_domain\"], \"count\": "
-	     "\"refusals\", \"max\": 1, \"window\": \"1h\", \"over\": \"warn\"},\n"
-	     "{\"name\": \"c\", \"per\": \"user\", \"count\": \"clients\", \"max\": 1, "
-	     "\"window\": \"1h\", \"over\": \"warn\"},\n"
-	     "{\"name\": \"d\", \"per\": \"user\", \"count\": \"senders\", \"max\": 1, "
-	     "\"window\": \"1h\", \"over\": \"warn\"}]}",
-	     "c.json:1:34: limits[0].per: \"recipient\" is not supported yet\n"
-	     "c.json:1:56: limits[0].count: \"countries\" is not supported yet\n"
-	     "c.json:1:120: limits[0].block: blocking by a limit is not supported yet\n"
-	     "c.json:2:31: limits[1].per[1]: \"recipient_domain\" is not supported yet\n"
-	     "c.json:2:61: limits[1].count: \"refusals\" is not supported yet\n"
-	     "c.json:3:39: limits[2].count: \"clients\" is not supported yet\n"
-	     "c.json:4:39: limits[3].count: \"senders\" is not supported yet\n"},
 	    {"commands", "{\"notify\": {\"command\": [\"/bin/true\"]}}",
 	     "c.json:1:24: notify.command: running a command on events is not supported "
 	     "yet\n"},

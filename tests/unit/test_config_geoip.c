@@ -49,10 +49,10 @@ static const struct {
      "expected a country code of two capital letters", NULL},
     {"in small letters", "{\"auth\": {\"countries\": [\"de\"]}}", 0, false,
      "expected a country code of two capital letters", NULL},
-    {"limits do not count countries yet",
+    {"a limit counts countries and there is no database",
      "{\"limits\": [{\"name\": \"r\", \"per\": \"user\", \"count\": \"countries\", "
      "\"max\": 3, \"window\": \"1d\"}]}",
-     0, false, "not supported yet", NULL},
+     0, false, NULL, "r counts countries without a database"},
     {"the check may be in shadow", "{\"shadow\": [\"country\"]}", 0, false, NULL, NULL},
 };
 
