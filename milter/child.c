@@ -350,12 +350,11 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 		log_stop();
 		return 1;
 	}
-	if (first && !sign_shares_keys())
+	if (first && !sign_is_fast())
 		log_warning(
-		    "every signature parses its key anew, which takes four times as "
-		    "long: libopendkim does not call this program's "
-		    "PEM_read_bio_PrivateKey(); build it without a version script and "
-		    "without stripping its dynamic symbols");
+		    "signing takes four times as long as it could: libopendkim does not "
+		    "call this program's PEM_read_bio_PrivateKey() and SHA256_Update(); "
+		    "build it without a version script, and keep its dynamic symbols");
 	status_count_load(true);
 	serve_status(&child);
 	serve_control(&child);

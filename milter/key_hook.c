@@ -1,49 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "milter/key_hook.h"
 
-#include <dlfcn.h>
-#include <inttypes.h>
+#include "milter/hook.h"
+
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* Five dashes make libopendkim take it for PEM; OpenSSL finds no key in it. */
-#define TICKET_WORD "-----POSTERN "
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-/* What a ticket begins with: new in every process, so that no file can contain one. */
-static char prefix[64];
 
 static bool works;
 /* The library keeps its reference to an Ed25519 key for good (2.11 up to Beta2). */
 static bool keeps_ed25519;
 
-static void make_prefix(void)
-{
-	uint64_t secret[2];
-	/* Without random bytes there are no tickets: nothing begins with an empty word.
-	 */
-	if (RAND_bytes((unsigned char *)secret, sizeof(secret)) == 1)
-		snprintf(
-		    prefix, sizeof(prefix), TICKET_WORD "%016" PRIx64 "%016" PRIx64 " ",
-		    secret[0], secret[1]);
-}
-
 void key_ticket_init(struct key_ticket *ticket, const struct dkim_key *key)
 {
-	pthread_once(&once, make_prefix);
 	ticket->key = key;
 	ticket->taken = false;
-	snprintf(
-	    ticket->text, sizeof(ticket->text), "%s%" PRIxPTR "\n", prefix,
-	    (uintptr_t)ticket);
+	hook_write_ticket(ticket, ticket->text, sizeof(ticket->text));
 }
 
 void key_ticket_done(struct key_ticket *ticket)
@@ -57,19 +31,11 @@ void key_ticket_done(struct key_ticket *ticket)
 /* The ticket in @bio, or NULL. */
 static struct key_ticket *find_ticket(BIO *bio)
 {
-	char text[sizeof(((struct key_ticket *)0)->text)];
 	char *bytes;
 	if (!bio || BIO_method_type(bio) != BIO_TYPE_MEM)
 		return NULL;
-	pthread_once(&once, make_prefix);
 	long len = BIO_get_mem_data(bio, &bytes);
-	size_t prefix_len = strlen(prefix);
-	if (len <= (long)prefix_len || len >= (long)sizeof(text) || prefix_len == 0 ||
-	    memcmp(bytes, prefix, prefix_len) != 0)
-		return NULL;
-	memcpy(text, bytes, (size_t)len);
-	text[len] = '\0';
-	return (struct key_ticket *)(uintptr_t)strtoull(text + prefix_len, NULL, 16);
+	return len > 0 ? hook_read_ticket(bytes, (size_t)len) : NULL;
 }
 
 /*
@@ -90,7 +56,7 @@ __attribute__((visibility("default"))) EVP_PKEY *PEM_read_bio_PrivateKey(
 		return key;
 	}
 	EVP_PKEY *(*next)(BIO *, EVP_PKEY **, pem_password_cb *, void *);
-	void *symbol = dlsym(RTLD_NEXT, "PEM_read_bio_PrivateKey");
+	void *symbol = hook_next("PEM_read_bio_PrivateKey");
 	memcpy(&next, &symbol, sizeof(next));
 	return next ? next(bio, ret, callback, argument) : NULL;
 }

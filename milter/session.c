@@ -484,7 +484,7 @@ static void log_message(const struct message *message)
 			    "queue_id=%s has %zu lines of more than %d bytes: Postfix "
 			    "folds them on delivery, which breaks the signature; the "
 			    "sender's program should encode them",
-			    message->arrival.queue_id, long_lines, SIGN_LONG_LINE);
+			    message->arrival.queue_id, long_lines, BODY_LONG_LINE);
 		return;
 	}
 	if (message->unsigned_why[0])

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* SHA256_Init() and its like: libopendkim's way to hash, see hash_hook.h. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "milter/sign.h"
 
 #include "common/cleanup.h"
 #include "common/dkim_key.h"
 #include "milter/arena.h"
+#include "milter/hash_hook.h"
 #include "milter/key_hook.h"
 #include "milter/plan.h"
 
 #include <errno.h>
 #include <opendkim/dkim.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,10 +68,10 @@ struct signature {
 	char *text; /* one header, as it goes to the library */
 	size_t text_size;
 
-	size_t line_len; /* of the line under way, without its end */
-	size_t long_lines;
-	bool held_cr; /* a CR that waits for its LF */
-	bool any;     /* the body is not empty */
+	struct body body;
+	SHA256_CTX hash; /* of the canonical body */
+	struct hash_ticket hash_ticket;
+	char *errbuf; /* of the call under way, for the body's sink */
 };
 
 DEFINE_CLEANUP(struct signer, signer_free)
@@ -148,6 +153,22 @@ static DKIM *library_sign(
 	    canon_of(config->milter.dkim.body_canon), algorithm, -1, ret_status);
 }
 
+/* The base64 text behind "bh=" in a signature's header, folded or not. */
+static bool has_body_hash(const unsigned char *header, size_t len, const char *want)
+{
+	const unsigned char *at = memmem(header, len, "bh=", 3);
+	const unsigned char *end = header + len;
+	for (at = at ? at + 3 : end; at < end && *want; at++) {
+		if (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')
+			continue;
+		if (*at != (unsigned char)*want++)
+			return false;
+	}
+	return *want == '\0';
+}
+
+static bool shares_hashes;
+
 /* For key_hook_prove(). What fails shows as a ticket that nobody took. */
 static void sign_probe(struct key_ticket *ticket, void *context)
 {
@@ -157,20 +178,37 @@ static void sign_probe(struct key_ticket *ticket, void *context)
 	struct dkim_key_config key_config = {.selector = selector, .key = &key};
 	struct chosen_key chosen = {.key = &key_config, .domain = "invalid"};
 	struct arena arena = {0};
+	struct hash_ticket hash_ticket;
+	SHA256_CTX hash;
+	unsigned char digest[SHA256_DIGEST_LENGTH], *text;
+	char base64[64];
 	DKIM_STAT status;
+	size_t len;
+
+	SHA256_Init(&hash);
+	SHA256_Update(&hash, header, strlen(header));
+	hash_ticket_init(&hash_ticket, &hash);
 	DKIM *dkim = library_sign(
 	    &config, context, &arena, "probe", ticket->text, &chosen, &status);
-	if (dkim) {
-		if (dkim_header(dkim, (unsigned char *)header, strlen(header)) ==
-			DKIM_STAT_OK &&
-		    dkim_eoh(dkim) == DKIM_STAT_OK)
-			dkim_eom(dkim, NULL);
-		dkim_free(dkim);
+	if (dkim &&
+	    dkim_header(dkim, (unsigned char *)header, strlen(header)) == DKIM_STAT_OK &&
+	    dkim_eoh(dkim) == DKIM_STAT_OK &&
+	    dkim_body(
+		dkim, (unsigned char *)hash_ticket.text, strlen(hash_ticket.text)) ==
+		DKIM_STAT_OK &&
+	    dkim_eom(dkim, NULL) == DKIM_STAT_OK &&
+	    dkim_getsighdr_d(dkim, 0, &text, &len) == DKIM_STAT_OK) {
+		SHA256_Final(digest, &hash);
+		EVP_EncodeBlock((unsigned char *)base64, digest, sizeof(digest));
+		shares_hashes =
+		    hash_ticket.taken == 1 && has_body_hash(text, len, base64);
 	}
+	if (dkim)
+		dkim_free(dkim);
 	arena_done(&arena, false);
 }
 
-static void prove_hook(void)
+static void prove_hooks(void)
 {
 	DKIM_LIB *lib = dkim_init(library_alloc, library_free);
 	if (!lib)
@@ -179,15 +217,15 @@ static void prove_hook(void)
 	dkim_close(lib);
 }
 
-bool sign_shares_keys(void)
+bool sign_is_fast(void)
 {
-	return key_hook_works();
+	return key_hook_works() && shares_hashes;
 }
 
 int signer_new(const struct config *config, struct signer **ret)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, prove_hook);
+	pthread_once(&once, prove_hooks);
 	CLEANUP(signer_freep) struct signer *signer = calloc(1, sizeof(*signer));
 	if (!signer)
 		return -ENOMEM;
@@ -327,6 +365,44 @@ static int feed_headers(
 	return 0;
 }
 
+/* ---- begin ---- */
+
+static int library_body(
+    struct signature *signature, const unsigned char *bytes, size_t len,
+    char errbuf[static SIGN_ERROR_TEXT_MAX])
+{
+	for (size_t i = 0; i < signature->count; i++) {
+		DKIM *dkim = signature->items[i].dkim;
+		DKIM_STAT status =
+		    dkim_body(dkim, (unsigned char *)(uintptr_t)bytes, len);
+		if (status != DKIM_STAT_OK)
+			return library_fault(dkim, "dkim_body", status, errbuf);
+	}
+	return 0;
+}
+
+/* What is canonical stays so when the library makes it canonical once more. */
+static int sink_to_library(void *context, const unsigned char *bytes, size_t len)
+{
+	struct signature *signature = context;
+	return library_body(signature, bytes, len, signature->errbuf);
+}
+
+static int sink_to_hash(void *context, const unsigned char *bytes, size_t len)
+{
+	struct signature *signature = context;
+	SHA256_Update(&signature->hash, bytes, len);
+	return 0;
+}
+
+static void begin_body(struct signature *signature, const struct config *config)
+{
+	SHA256_Init(&signature->hash);
+	body_init(
+	    &signature->body, config->milter.dkim.body_canon,
+	    shares_hashes ? sink_to_hash : sink_to_library, signature);
+}
+
 static int begin_one(
     struct signature *signature, const struct signature_params *params,
     const struct chosen_key *chosen, char errbuf[static SIGN_ERROR_TEXT_MAX])
@@ -367,6 +443,7 @@ int signature_new(
 		r = feed_headers(signature, params, headers, errbuf);
 	if (r != 0)
 		return r;
+	begin_body(signature, params->signer->config);
 	for (size_t i = 0; i < signature->count; i++) {
 		DKIM *dkim = signature->items[i].dkim;
 		DKIM_STAT status = dkim_eoh(dkim);
@@ -377,87 +454,42 @@ int signature_new(
 	return 0;
 }
 
-/* ---- body ---- */
+/* ---- body and end ---- */
 
-static int feed_body(
-    struct signature *signature, const unsigned char *bytes, size_t len,
-    char errbuf[static SIGN_ERROR_TEXT_MAX])
+/* @r: from body_add() or body_end(). */
+static int body_outcome(int r, char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
-	if (len == 0)
+	if (r < 0)
+		return r;
+	switch ((enum body_result)r) {
+	case BODY_GOOD:
 		return 0;
-	for (size_t i = 0; i < signature->count; i++) {
-		DKIM *dkim = signature->items[i].dkim;
-		DKIM_STAT status =
-		    dkim_body(dkim, (unsigned char *)(uintptr_t)bytes, len);
-		if (status != DKIM_STAT_OK)
-			return library_fault(dkim, "dkim_body", status, errbuf);
+	case BODY_BARE_CR:
+		return unsignable(errbuf, "bare CR in the body", "");
+	case BODY_LINE_TOO_LONG:
+		break;
 	}
-	return 0;
+	return unsignable(errbuf, "a body line of more than 1 MiB", "");
 }
 
-static void end_line(struct signature *signature)
-{
-	if (signature->line_len > SIGN_LONG_LINE)
-		signature->long_lines++;
-	signature->line_len = 0;
-}
-
-static int feed_line_end(
-    struct signature *signature, char errbuf[static SIGN_ERROR_TEXT_MAX])
-{
-	end_line(signature);
-	signature->held_cr = false;
-	return feed_body(signature, (const unsigned char *)"\r\n", 2, errbuf);
-}
-
-/*
- * Complete lines go to the library as they lie, in one piece as long as they end in CRLF.
- * A bare LF is made CRLF, which is what Postfix would send.
- */
 int signature_body(
     struct signature *signature, const unsigned char *bytes, size_t len,
     char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
-	const unsigned char *end = bytes + len;
-	const unsigned char *run = bytes; /* not yet fed */
-	int r = 0;
-	if (len == 0)
-		return 0;
-	signature->any = true;
+	signature->errbuf = errbuf;
+	return body_outcome(body_add(&signature->body, bytes, len), errbuf);
+}
 
-	if (signature->held_cr) {
-		if (*bytes != '\n')
-			return unsignable(errbuf, "bare CR in the body", "");
-		r = feed_line_end(signature, errbuf);
-		run = ++bytes;
-	}
-	while (r == 0 && bytes < end) {
-		const unsigned char *lf = memchr(bytes, '\n', (size_t)(end - bytes));
-		const unsigned char *stop = lf ? lf : end;
-		const unsigned char *cr = memchr(bytes, '\r', (size_t)(stop - bytes));
-		if (cr && cr + 1 < stop)
-			return unsignable(errbuf, "bare CR in the body", "");
-		signature->line_len += (size_t)((cr ? cr : stop) - bytes);
-		if (signature->line_len > SIGN_LINE_MAX)
-			return unsignable(errbuf, "a body line of more than 1 MiB", "");
-		if (!lf) {
-			signature->held_cr = cr != NULL;
-			end = cr ? cr : end;
-			break;
-		}
-		bytes = lf + 1;
-		if (cr) {
-			end_line(signature);
-			continue;
-		}
-		r = feed_body(signature, run, (size_t)(lf - run), errbuf);
-		if (r == 0)
-			r = feed_line_end(signature, errbuf);
-		run = bytes;
-	}
-	if (r == 0)
-		r = feed_body(signature, run, (size_t)(end - run), errbuf);
-	return r;
+static int end_body(struct signature *signature, char errbuf[static SIGN_ERROR_TEXT_MAX])
+{
+	signature->errbuf = errbuf;
+	int r = body_outcome(body_end(&signature->body), errbuf);
+	if (r != 0 || !shares_hashes)
+		return r;
+	hash_ticket_init(&signature->hash_ticket, &signature->hash);
+	return library_body(
+	    signature, (const unsigned char *)signature->hash_ticket.text,
+	    strlen(signature->hash_ticket.text), errbuf);
 }
 
 /* The library folds with CRLF; a milter says LF. */
@@ -497,20 +529,16 @@ int signature_finish(
     char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
 	CLEANUP(signed_values_done) struct signed_values values = {0};
-	if (signature->held_cr)
-		return unsignable(errbuf, "bare CR in the body", "");
-	/* RFC 6376, 3.4.3 and 3.4.4: a body that is not empty ends in CRLF. */
-	if (signature->any && signature->line_len > 0) {
-		int r = feed_line_end(signature, errbuf);
-		if (r != 0)
-			return r;
+	int r = end_body(signature, errbuf);
+	for (; r == 0 && values.count < signature->count; values.count++)
+		r = finish_one(
+		    &signature->items[values.count], &values.items[values.count], errbuf);
+	if (r == 0 && shares_hashes && signature->hash_ticket.taken != signature->count) {
+		snprintf(errbuf, SIGN_ERROR_TEXT_MAX, "libopendkim took no body hash");
+		r = -EIO;
 	}
-	for (size_t i = 0; i < signature->count; i++) {
-		int r = finish_one(&signature->items[i], &values.items[i], errbuf);
-		if (r != 0)
-			return r;
-		values.count++;
-	}
+	if (r != 0)
+		return r;
 	*ret = values;
 	values = (struct signed_values){0};
 	return 0;
@@ -540,5 +568,5 @@ struct signature *signature_free(struct signature *signature)
 
 size_t signature_long_lines(const struct signature *signature)
 {
-	return signature->long_lines;
+	return signature->body.long_lines;
 }

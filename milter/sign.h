@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/config.h"
+#include "milter/body.h"
 #include "milter/choose.h"
 #include "milter/headers.h"
 
@@ -18,17 +19,13 @@
  * header with a control character (it takes \v and \f for blanks). What would come out as
  * a signature that nobody can verify is SIGN_UNSIGNABLE, with a reason for the sender.
  *
- * Keys go to it as tickets for parsed ones (key_hook.h), and its memory comes from an
- * arena that goes with the message, because it forgets some of it.
- *
- * A message's body passes through in pieces, once for all signatures of the message. What
- * the library holds of it is one line; a line may have SIGN_LINE_MAX bytes.
+ * Keys go to it as tickets for parsed ones (key_hook.h), the body as a ticket for a hash
+ * that is made once for all signatures (body.h, hash_hook.h), and its memory comes from
+ * an arena that goes with the message, because it forgets some of it.
  */
 
 #define SIGN_HEADERS_MAX    200
 #define SIGN_NAMES_MAX      3000 /* bytes of h=; the library's buffer has 4,096 */
-#define SIGN_LINE_MAX       (1024 * 1024)
-#define SIGN_LONG_LINE      998 /* RFC 5322, 2.1.1; Postfix folds longer ones */
 #define SIGN_UNSIGNABLE     1
 #define SIGN_ERROR_TEXT_MAX 256
 
@@ -39,9 +36,9 @@ struct signer;
 int signer_new(const struct config *config, struct signer **ret);
 struct signer *signer_free(struct signer *signer);
 
-/* False: each signature parses its key anew, because key_hook.h is not reached; four
- * times as slow. Known once there is a signer. */
-bool sign_shares_keys(void);
+/* False: each signature parses its key and hashes the body anew, because the hooks are
+ * not reached; four times as slow. Known once there is a signer. */
+bool sign_is_fast(void);
 
 /* The signatures of one message, one for each key; not for two threads at once. */
 struct signature;
@@ -78,7 +75,7 @@ int signature_finish(
     char errbuf[static SIGN_ERROR_TEXT_MAX]);
 struct signature *signature_free(struct signature *signature);
 
-/* Lines over SIGN_LONG_LINE bytes so far. */
+/* Lines over BODY_LONG_LINE bytes so far. */
 size_t signature_long_lines(const struct signature *signature);
 
 /* True when headers of this name are signed: those of RFC 6376, 5.4.1, those about MIME,
