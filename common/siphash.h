@@ -37,34 +37,63 @@ static inline void siphash_rounds(struct siphash *s, int rounds)
 	}
 }
 
-static inline uint64_t siphash(
-    const void *data, size_t len, const uint64_t key[static 2], int compression,
-    int finalization)
+static inline struct siphash siphash_begin(const uint64_t key[static 2])
 {
-	const unsigned char *bytes = data;
-	struct siphash s = {
+	return (struct siphash){
 	    .v0 = key[0] ^ 0x736f6d6570736575U,
 	    .v1 = key[1] ^ 0x646f72616e646f6dU,
 	    .v2 = key[0] ^ 0x6c7967656e657261U,
 	    .v3 = key[1] ^ 0x7465646279746573U,
 	};
+}
+
+static inline void siphash_data(
+    struct siphash *s, const void *data, size_t len, int compression)
+{
+	const unsigned char *bytes = data;
 	uint64_t word;
 	size_t left = len;
 
 	for (; left >= 8; left -= 8, bytes += 8) {
 		memcpy(&word, bytes, 8);
 		word = le64toh(word);
-		s.v3 ^= word;
-		siphash_rounds(&s, compression);
-		s.v0 ^= word;
+		s->v3 ^= word;
+		siphash_rounds(s, compression);
+		s->v0 ^= word;
 	}
 	word = (uint64_t)len << 56;
 	for (size_t i = 0; i < left; i++)
 		word |= (uint64_t)bytes[i] << (8 * i);
-	s.v3 ^= word;
-	siphash_rounds(&s, compression);
-	s.v0 ^= word;
+	s->v3 ^= word;
+	siphash_rounds(s, compression);
+	s->v0 ^= word;
+}
+
+static inline uint64_t siphash(
+    const void *data, size_t len, const uint64_t key[static 2], int compression,
+    int finalization)
+{
+	struct siphash s = siphash_begin(key);
+
+	siphash_data(&s, data, len, compression);
 	s.v2 ^= 0xff;
 	siphash_rounds(&s, finalization);
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+/* The same family's 128 bits, for where a hash stands for the text itself. */
+static inline void siphash128(
+    const void *data, size_t len, const uint64_t key[static 2], int compression,
+    int finalization, uint64_t ret[static 2])
+{
+	struct siphash s = siphash_begin(key);
+
+	s.v1 ^= 0xee;
+	siphash_data(&s, data, len, compression);
+	s.v2 ^= 0xee;
+	siphash_rounds(&s, finalization);
+	ret[0] = s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+	s.v1 ^= 0xdd;
+	siphash_rounds(&s, finalization);
+	ret[1] = s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }

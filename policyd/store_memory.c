@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "policyd/store.h"
+#include "policyd/store_memory.h"
 
 #include "common/cleanup.h"
 #include "common/siphash.h"
+#include "policyd/memory_batch.h"
+#include "policyd/memory_counters.h"
+#include "policyd/memory_tokens.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -10,14 +13,13 @@
 #include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/random.h>
+#include <time.h>
 
 /*
  * Counters and tokens live in shards, each with its lock. A request locks its token's
  * shard, then those of its keys in ascending order: no two requests wait for each other,
- * and everything is charged in one step. Within a shard: a table of chains that never
- * grows (no pause for moving a million entries), and lists in order of last use.
+ * and everything is charged in one step.
  */
 
 #define SHARDS 64
@@ -25,203 +27,122 @@
 /* Smaller stores have one shard: 64 with a handful of keys each would fill unevenly. */
 #define SHARDED_FROM (SHARDS * 64)
 
-/* Counters whose window has run out, dropped at most at each new one: the table follows
- * what is in use without a sweep. */
-#define EXPIRE_AT_ONCE 2
-
-/* Full counters looked at for one that is not full any more, before giving up. */
-#define FULL_LOOKS 16
-
-struct counter {
-	struct counter *chain;
-	TAILQ_ENTRY(counter) order;
-	uint64_t hash;
-	struct window window;
-	uint64_t max;
-	uint32_t window_s;
-	uint16_t key_len;
-	bool full;   /* in shard.full: its use is up to its max */
-	bool pinned; /* part of the request being answered */
-	char key[];
-};
-
-TAILQ_HEAD(counter_list, counter);
-
-/* A charge that was answered. Two hashes with secret keys stand for the token's text. */
-struct token {
-	struct token *chain;
-	TAILQ_ENTRY(token) order;
-	uint64_t hash, hash2;
-	int64_t time_ms;
-	enum outcome_kind kind;
-	uint32_t count;
-	struct charge_result results[];
-};
-
-TAILQ_HEAD(token_list, token);
+/* Chains copied under one lock, for who looks at all counters. */
+#define CHAINS_AT_ONCE 32
 
 struct counter_shard {
 	alignas(64) pthread_mutex_t lock;
-	struct counter **buckets;
-	size_t count;
-	struct counter_list idle, full; /* least recently used first */
+	uint64_t changes;
+	struct counters counters;
 };
 
 struct token_shard {
 	alignas(64) pthread_mutex_t lock;
-	struct token **buckets;
-	size_t count;
-	struct token_list tokens; /* oldest first */
+	struct tokens tokens;
 };
 
 struct memory {
 	struct store store;
-	uint64_t key[2], key2[2]; /* random: strangers choose what is hashed */
+	uint64_t key[2]; /* random: strangers choose what is hashed */
 	size_t shards;
-	size_t shard_max;   /* counters, and tokens, in one shard */
-	size_t bucket_mask; /* of every shard */
 	struct counter_shard counters[SHARDS];
 	struct token_shard tokens[SHARDS];
 };
 
-/* One request on its way through the shards. */
+/* One charge of a request on its way. */
+struct part {
+	uint64_t hash;
+	struct counters *counters;
+	struct counter *counter; /* NULL: there is none yet */
+	struct member *member;   /* of a distinct count; NULL: it is not in the set */
+	uint32_t member_hash;
+	bool counter_is_new, member_is_new;
+};
+
 struct question {
 	struct memory *store;
 	const struct store_request *request;
-	uint64_t hashes[LIMITS_MAX];
-	struct counter *counters[LIMITS_MAX]; /* NULL: there is none yet */
-	uint64_t shards;                      /* bit n: shard n is locked */
+	uint64_t shards; /* bit n: shard n is locked */
+	struct part parts[LIMITS_MAX];
 };
 
-/* Shards by the upper bits, buckets by the lower. */
+/* Shards by the upper bits, tables by the lower. */
 static size_t shard_of(const struct memory *store, uint64_t hash)
 {
-	return (hash >> 32) % store->shards;
+	return (hash >> 32) & (store->shards - 1);
 }
 
-static struct counter_list *list_of(struct counter_shard *shard, bool full)
+static uint64_t hash_of(const struct memory *store, const char *text, size_t len)
 {
-	return full ? &shard->full : &shard->idle;
+	return siphash(text, len, store->key, 1, 3);
 }
 
-static struct counter *counter_find(
-    const struct memory *store, const struct counter_shard *shard, uint64_t hash,
-    const char *key, uint16_t key_len)
-{
-	struct counter *counter = shard->buckets[hash & store->bucket_mask];
-	while (counter && (counter->hash != hash || counter->key_len != key_len ||
-			   memcmp(counter->key, key, key_len) != 0))
-		counter = counter->chain;
-	return counter;
-}
-
-static void counter_drop(
-    const struct memory *store, struct counter_shard *shard, struct counter *counter)
-{
-	struct counter **link = &shard->buckets[counter->hash & store->bucket_mask];
-	while (*link != counter)
-		link = &(*link)->chain;
-	*link = counter->chain;
-	TAILQ_REMOVE(list_of(shard, counter->full), counter, order);
-	shard->count--;
-	free(counter);
-}
-
-/* Moves @counter to the end of the list that its use belongs to. */
-static void counter_touch(struct counter_shard *shard, struct counter *counter, bool full)
-{
-	TAILQ_REMOVE(list_of(shard, counter->full), counter, order);
-	counter->full = full;
-	TAILQ_INSERT_TAIL(list_of(shard, full), counter, order);
-}
-
-static uint64_t counter_use(struct counter *counter, int64_t now_ms)
-{
-	return window_use(&counter->window, counter->window_s, now_ms);
-}
-
-static void drop_expired(
-    const struct memory *store, struct counter_shard *shard, int64_t now_ms)
-{
-	for (int i = 0; i < EXPIRE_AT_ONCE; i++) {
-		struct counter *oldest = TAILQ_FIRST(&shard->idle);
-		if (!oldest || oldest->pinned || counter_use(oldest, now_ms) > 0)
-			return;
-		counter_drop(store, shard, oldest);
-	}
-}
-
-/* False: every counter is up to its max, or part of this request. */
-static bool make_room(
-    const struct memory *store, struct counter_shard *shard, int64_t now_ms)
-{
-	drop_expired(store, shard, now_ms);
-	if (shard->count < store->shard_max)
-		return true;
-	/* What this request uses was just touched: it stands at the list's end. */
-	struct counter *oldest = TAILQ_FIRST(&shard->idle);
-	if (oldest && !oldest->pinned) {
-		counter_drop(store, shard, oldest);
-		return true;
-	}
-	oldest = TAILQ_FIRST(&shard->full);
-	for (int i = 0; i < FULL_LOOKS && oldest && !oldest->pinned; i++) {
-		if (counter_use(oldest, now_ms) < oldest->max) {
-			counter_drop(store, shard, oldest);
-			return true;
-		}
-		oldest = TAILQ_NEXT(oldest, order);
-	}
-	return false;
-}
-
-static struct counter *counter_add(
-    const struct memory *store, struct counter_shard *shard, uint64_t hash,
-    const struct charge *charge, int64_t now_ms)
-{
-	if (!make_room(store, shard, now_ms))
-		return NULL;
-	struct counter *counter = calloc(1, sizeof(*counter) + charge->key_len);
-	if (!counter)
-		return NULL;
-	counter->hash = hash;
-	counter->window_s = charge->window_s;
-	counter->max = charge->max;
-	counter->key_len = charge->key_len;
-	memcpy(counter->key, charge->key, charge->key_len);
-	struct counter **bucket = &shard->buckets[hash & store->bucket_mask];
-	counter->chain = *bucket;
-	*bucket = counter;
-	TAILQ_INSERT_TAIL(&shard->idle, counter, order);
-	shard->count++;
-	return counter;
-}
-
-static struct counter_shard *question_shard(struct question *question, size_t i)
-{
-	struct memory *store = question->store;
-	return &store->counters[shard_of(store, question->hashes[i])];
-}
+/* ---- charging ---- */
 
 static void question_lock(struct question *question)
 {
 	struct memory *store = question->store;
+
 	question->shards = 0;
 	for (size_t i = 0; i < question->request->count; i++) {
 		const struct charge *charge = &question->request->charges[i];
-		question->hashes[i] =
-		    siphash(charge->key, charge->key_len, store->key, 1, 3);
-		question->shards |= UINT64_C(1) << shard_of(store, question->hashes[i]);
+		struct part *part = &question->parts[i];
+		part->hash = hash_of(store, charge->key, charge->key_len);
+		size_t shard = shard_of(store, part->hash);
+		part->counters = &store->counters[shard].counters;
+		part->counter_is_new = part->member_is_new = false;
+		question->shards |= UINT64_C(1) << shard;
 	}
 	for (uint64_t left = question->shards; left; left &= left - 1)
 		pthread_mutex_lock(&store->counters[__builtin_ctzll(left)].lock);
 }
 
-static void question_unlock(struct question *question)
+static void question_unlock(struct question *question, bool changed)
 {
-	for (uint64_t left = question->shards; left; left &= left - 1)
-		pthread_mutex_unlock(
-		    &question->store->counters[__builtin_ctzll(left)].lock);
+	for (uint64_t left = question->shards; left; left &= left - 1) {
+		struct counter_shard *shard =
+		    &question->store->counters[__builtin_ctzll(left)];
+		shard->changes += changed;
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
+
+/* The counter of @charge. One that counted something else before a reload goes. */
+static struct counter *find_counter(const struct part *part, const struct charge *charge)
+{
+	struct counter *counter =
+	    counters_find(part->counters, part->hash, charge->key, charge->key_len);
+
+	if (!counter)
+		return NULL;
+	if ((counter->members != NULL) != (charge->member_len > 0)) {
+		counters_drop(part->counters, counter);
+		return NULL;
+	}
+	/* A reload may have changed the limit. */
+	counter->window_s = charge->window_s;
+	counter->max = charge->max;
+	return counter;
+}
+
+static struct charge_result look_at_set(
+    const struct memory *store, struct part *part, const struct charge *charge,
+    int64_t now_ms)
+{
+	struct window none = {0};
+	struct window *window = &none;
+
+	part->member = NULL;
+	part->member_hash = (uint32_t)hash_of(store, charge->member, charge->member_len);
+	if (part->counter) {
+		counters_use(part->counters, part->counter, now_ms);
+		window = &part->counter->window;
+		part->member = members_find(
+		    part->counter->members, part->member_hash, charge->member,
+		    charge->member_len);
+	}
+	return distinct_look(
+	    window, charge->window_s, now_ms, part->member != NULL, charge->max);
 }
 
 /* Looks at every charge; true when a hard one is over. */
@@ -229,78 +150,160 @@ static bool question_look(struct question *question, struct outcome *outcome)
 {
 	const struct store_request *request = question->request;
 	bool over = false;
+
 	for (size_t i = 0; i < request->count; i++) {
 		const struct charge *charge = &request->charges[i];
-		struct counter_shard *shard = question_shard(question, i);
-		struct counter *counter = counter_find(
-		    question->store, shard, question->hashes[i], charge->key,
-		    charge->key_len);
+		struct charge_result *result = &outcome->results[i];
+		struct part *part = &question->parts[i];
 		struct window none = {0};
-		struct charge_result result = window_look(
-		    counter ? &counter->window : &none, charge->window_s, request->now_ms,
-		    charge->amount, charge->max);
-		if (counter) {
-			/* A reload may have changed the limit. */
-			counter->window_s = charge->window_s;
-			counter->max = charge->max;
-			counter_touch(shard, counter, result.used >= charge->max);
-		}
-		question->counters[i] = counter;
-		outcome->results[i] = result;
-		over = over || (result.over && charge->hard);
+		part->counter = find_counter(part, charge);
+		if (charge->member_len > 0)
+			*result =
+			    look_at_set(question->store, part, charge, request->now_ms);
+		else
+			*result = window_look(
+			    part->counter ? &part->counter->window : &none,
+			    charge->window_s, request->now_ms, charge->amount,
+			    charge->max);
+		over = over || (result->over && charge->hard);
 	}
 	outcome->count = request->count;
 	return over;
 }
 
-/* Counters for the charges that have none yet. False: no room; none was added. */
-static bool question_make_counters(struct question *question)
+/* They were used: the least recently used are others. */
+static void question_touch(struct question *question, const struct outcome *outcome)
 {
 	const struct store_request *request = question->request;
-	bool added[LIMITS_MAX] UNINITIALIZED;
-	bool room = true;
+
 	for (size_t i = 0; i < request->count; i++) {
-		added[i] = false;
-		if (question->counters[i])
-			question->counters[i]->pinned = true;
+		struct part *part = &question->parts[i];
+		if (part->counter)
+			counters_touch(
+			    part->counters, part->counter,
+			    outcome->results[i].used >= request->charges[i].max);
 	}
-	for (size_t i = 0; i < request->count && room; i++) {
-		if (question->counters[i] || request->charges[i].look)
-			continue;
-		question->counters[i] = counter_add(
-		    question->store, question_shard(question, i), question->hashes[i],
-		    &request->charges[i], request->now_ms);
-		room = added[i] = question->counters[i] != NULL;
-		if (room)
-			question->counters[i]->pinned = true;
+}
+
+/* A new member is kept, or of a soft charge one more than max. */
+static bool adds_member(
+    const struct part *part, const struct charge *charge,
+    const struct charge_result *result)
+{
+	return charge->member_len > 0 && !part->member && result->used <= charge->max;
+}
+
+/* True: a counter or a member has to be made before this can be charged. */
+static bool part_is_missing(
+    const struct part *part, const struct charge *charge,
+    const struct charge_result *result)
+{
+	return !charge->look && (!part->counter || adds_member(part, charge, result));
+}
+
+/* What part @i has to have and has not. False: no room. */
+static bool part_make(
+    struct question *question, size_t i, const struct charge_result *result)
+{
+	const struct charge *charge = &question->request->charges[i];
+	int64_t now_ms = question->request->now_ms;
+	struct part *part = &question->parts[i];
+
+	if (!part->counter) {
+		part->counter = counters_add(part->counters, part->hash, charge, now_ms);
+		if (!part->counter)
+			return false;
+		part->counter_is_new = part->counter->pinned = true;
 	}
+	if (adds_member(part, charge, result)) {
+		part->member = counters_add_member(
+		    part->counters, part->counter, part->member_hash, charge->member,
+		    charge->member_len, now_ms);
+		part->member_is_new = part->member != NULL;
+		return part->member_is_new;
+	}
+	return true;
+}
+
+static void part_unmake(struct part *part)
+{
+	if (part->member_is_new)
+		counters_remove_member(part->counters, part->counter, part->member);
+	if (part->counter_is_new) {
+		counters_drop(part->counters, part->counter);
+		part->counter = NULL;
+	}
+}
+
+/* Counters and members for the charges that have none yet. False: no room; none was
+ * added. */
+static bool question_make(struct question *question, const struct outcome *outcome)
+{
+	const struct store_request *request = question->request;
+	bool missing = false, room = true;
+
+	for (size_t i = 0; i < request->count; i++)
+		missing = missing || part_is_missing(
+					 &question->parts[i], &request->charges[i],
+					 &outcome->results[i]);
+	if (!missing)
+		return true;
+	/* What stands at the lists' ends is pinned, so that it need not be searched for.
+	 */
+	question_touch(question, outcome);
+	for (size_t i = 0; i < request->count; i++)
+		if (question->parts[i].counter)
+			question->parts[i].counter->pinned = true;
+	for (size_t i = 0; i < request->count && room; i++)
+		if (!request->charges[i].look)
+			room = part_make(question, i, &outcome->results[i]);
 	for (size_t i = 0; i < request->count; i++) {
-		if (!question->counters[i])
-			continue;
-		question->counters[i]->pinned = false;
-		if (added[i] && !room)
-			counter_drop(
-			    question->store, question_shard(question, i),
-			    question->counters[i]);
+		struct part *part = &question->parts[i];
+		if (part->counter)
+			part->counter->pinned = false;
+		if (!room)
+			part_unmake(part);
 	}
 	return room;
+}
+
+/* A member counts in the bucket in which it was last seen. */
+static void see_member(struct part *part, struct charge_result *result)
+{
+	struct window *window = &part->counter->window;
+
+	if (!part->member)
+		return; /* the set is as large as it gets */
+	if (part->member_is_new) {
+		window->current++;
+		result->used++;
+	} else if (part->member->previous) {
+		window->previous--;
+		window->current++;
+		part->member->previous = false;
+	}
 }
 
 static void question_charge(struct question *question, struct outcome *outcome)
 {
 	const struct store_request *request = question->request;
+
 	for (size_t i = 0; i < request->count; i++) {
 		const struct charge *charge = &request->charges[i];
-		struct counter *counter = question->counters[i];
+		struct charge_result *result = &outcome->results[i];
+		struct part *part = &question->parts[i];
 		if (charge->look)
 			continue;
-		/* A new window has not been rolled on to now yet. */
-		uint64_t use = counter_use(counter, request->now_ms);
-		window_add(&counter->window, charge->amount);
-		if (__builtin_add_overflow(use, charge->amount, &use))
-			use = UINT64_MAX;
-		outcome->results[i].used = use;
-		counter_touch(question_shard(question, i), counter, use >= charge->max);
+		if (charge->member_len > 0) {
+			see_member(part, result);
+			continue;
+		}
+		window_add(&part->counter->window, charge->amount);
+		/* As window_use() would say: both are at most WINDOW_USE_MAX. */
+		if (charge->amount > WINDOW_USE_MAX - result->used)
+			result->used = WINDOW_USE_MAX;
+		else
+			result->used += charge->amount;
 	}
 }
 
@@ -312,134 +315,291 @@ static bool charges_something(const struct store_request *request)
 	return false;
 }
 
-static void store_answer_now(
-    struct memory *store, const struct store_request *request, struct outcome *outcome)
+static void answer_now(
+    struct memory *store, const struct store_request *request, bool charges,
+    struct outcome *outcome)
 {
 	struct question question UNINITIALIZED;
+	bool charged = false;
+
 	question.store = store;
 	question.request = request;
 	question_lock(&question);
 	outcome->kind = OUTCOME_FITS;
 	if (question_look(&question, outcome)) {
 		outcome->kind = OUTCOME_OVER;
-	} else if (charges_something(request)) {
-		if (question_make_counters(&question))
+	} else if (charges) {
+		charged = question_make(&question, outcome);
+		if (charged)
 			question_charge(&question, outcome);
 		else
 			outcome->kind = OUTCOME_UNAVAILABLE;
 	}
-	question_unlock(&question);
-}
-
-static struct token *token_find(
-    const struct memory *store, const struct token_shard *shard, uint64_t hash,
-    uint64_t hash2)
-{
-	struct token *token = shard->buckets[hash & store->bucket_mask];
-	while (token && (token->hash != hash || token->hash2 != hash2))
-		token = token->chain;
-	return token;
-}
-
-static void token_drop_oldest(const struct memory *store, struct token_shard *shard)
-{
-	struct token *token = TAILQ_FIRST(&shard->tokens);
-	struct token **link = &shard->buckets[token->hash & store->bucket_mask];
-	while (*link != token)
-		link = &(*link)->chain;
-	*link = token->chain;
-	TAILQ_REMOVE(&shard->tokens, token, order);
-	shard->count--;
-	free(token);
-}
-
-/* Without memory for it the token is not remembered: a repetition is charged again. */
-static void token_add(
-    const struct memory *store, struct token_shard *shard, uint64_t hash, uint64_t hash2,
-    int64_t now_ms, const struct outcome *outcome)
-{
-	for (int i = 0; i < EXPIRE_AT_ONCE; i++) {
-		struct token *oldest = TAILQ_FIRST(&shard->tokens);
-		if (oldest && oldest->time_ms < now_ms - STORE_TOKEN_S * 1000)
-			token_drop_oldest(store, shard);
-	}
-	if (shard->count >= store->shard_max)
-		token_drop_oldest(store, shard);
-
-	size_t results_size = outcome->count * sizeof(outcome->results[0]);
-	struct token *token = malloc(sizeof(*token) + results_size);
-	if (!token)
-		return;
-	*token = (struct token){
-	    .hash = hash,
-	    .hash2 = hash2,
-	    .time_ms = now_ms,
-	    .kind = outcome->kind,
-	    .count = (uint32_t)outcome->count,
-	};
-	memcpy(token->results, outcome->results, results_size);
-	struct token **bucket = &shard->buckets[hash & store->bucket_mask];
-	token->chain = *bucket;
-	*bucket = token;
-	TAILQ_INSERT_TAIL(&shard->tokens, token, order);
-	shard->count++;
+	question_touch(&question, outcome);
+	question_unlock(&question, charged);
 }
 
 /* The token's shard stays locked over the charge: of two requests with one token, the
  * second finds the first one's outcome. */
-static void store_answer_once(
+static void answer_once(
     struct memory *store, const struct store_request *request, struct outcome *outcome)
 {
-	uint64_t hash = siphash(request->token, request->token_len, store->key, 1, 3);
-	uint64_t hash2 = siphash(request->token, request->token_len, store->key2, 1, 3);
-	struct token_shard *shard = &store->tokens[shard_of(store, hash)];
+	uint64_t hash[2];
+	siphash128(request->token, request->token_len, store->key, 1, 3, hash);
+	struct token_shard *shard = &store->tokens[shard_of(store, hash[0])];
 
 	pthread_mutex_lock(&shard->lock);
-	struct token *token = token_find(store, shard, hash, hash2);
-	if (token) {
-		outcome->kind = token->kind;
-		outcome->count = token->count;
-		memcpy(
-		    outcome->results, token->results,
-		    token->count * sizeof(outcome->results[0]));
-	} else {
-		store_answer_now(store, request, outcome);
+	if (!tokens_find(&shard->tokens, hash, outcome)) {
+		answer_now(store, request, true, outcome);
 		if (outcome->kind != OUTCOME_UNAVAILABLE)
-			token_add(store, shard, hash, hash2, request->now_ms, outcome);
+			tokens_add(
+			    &shard->tokens, hash, request->now_ms, STORE_TOKEN_S * 1000,
+			    outcome);
 	}
 	pthread_mutex_unlock(&shard->lock);
 }
 
 static void memory_ask(
-    struct store *store, const struct store_request *request, store_answer *answer,
+    struct store *base, const struct store_request *request, store_answer *answer,
     void *context)
 {
-	struct memory *memory = (struct memory *)store;
-	assert(request->count <= LIMITS_MAX);
+	struct memory *store = (struct memory *)base;
 	struct outcome outcome UNINITIALIZED;
-	if (request->token_len > 0 && charges_something(request))
-		store_answer_once(memory, request, &outcome);
+	assert(request->count <= LIMITS_MAX);
+
+	bool charges = charges_something(request);
+	if (request->token_len > 0 && charges)
+		answer_once(store, request, &outcome);
 	else
-		store_answer_now(memory, request, &outcome);
+		answer_now(store, request, charges, &outcome);
 	answer(context, &outcome);
 }
+
+/* ---- looking and setting back ---- */
+
+static int64_t wall_clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Locks the shard of @key. */
+static struct counter_shard *lock_key(
+    struct memory *store, const char *key, size_t key_len, uint64_t *ret_hash)
+{
+	*ret_hash = hash_of(store, key, key_len);
+	struct counter_shard *shard = &store->counters[shard_of(store, *ret_hash)];
+	pthread_mutex_lock(&shard->lock);
+	return shard;
+}
+
+static void memory_read(
+    struct store *base, const char *const *keys, size_t count, store_row_seen *seen,
+    store_done *done, void *context)
+{
+	struct memory *store = (struct memory *)base;
+
+	for (size_t i = 0; i < count; i++) {
+		struct store_row row = {.key = keys[i], .key_len = strlen(keys[i])};
+		uint64_t hash;
+		struct counter_shard *shard =
+		    lock_key(store, row.key, row.key_len, &hash);
+		const struct counter *counter =
+		    counters_find(&shard->counters, hash, row.key, row.key_len);
+		if (counter)
+			row.window = counter->window;
+		pthread_mutex_unlock(&shard->lock);
+		row.now_ms = wall_clock_ms();
+		if (counter)
+			seen(context, &row);
+	}
+	done(context, 0);
+}
+
+struct scan {
+	store_row_seen *seen;
+	void *context;
+	int64_t now_ms;
+};
+
+static bool scan_counter(void *context, const struct memory_counter *counter)
+{
+	struct scan *scan = context;
+	const struct store_row row = {
+	    .key = counter->key,
+	    .key_len = counter->key_len,
+	    .window = counter->window,
+	    .now_ms = scan->now_ms,
+	};
+
+	scan->seen(scan->context, &row);
+	return true;
+}
+
+static void memory_scan(
+    struct store *store, store_row_seen *seen, store_done *done, void *context)
+{
+	struct scan scan = {seen, context, wall_clock_ms()};
+
+	done(context, store_memory_each(store, scan_counter, &scan));
+}
+
+static void memory_forget(
+    struct store *base, const char *const *keys, size_t count, store_done *done,
+    void *context)
+{
+	struct memory *store = (struct memory *)base;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t len = strlen(keys[i]);
+		uint64_t hash;
+		struct counter_shard *shard = lock_key(store, keys[i], len, &hash);
+		struct counter *counter =
+		    counters_find(&shard->counters, hash, keys[i], len);
+		if (counter)
+			counters_drop(&shard->counters, counter);
+		shard->changes += counter != NULL;
+		pthread_mutex_unlock(&shard->lock);
+	}
+	done(context, 0);
+}
+
+/* ---- for the state file ---- */
+
+static int batch_fill(
+    const struct counters *counters, size_t begin, struct memory_batch *batch)
+{
+	for (size_t i = begin; i < begin + CHAINS_AT_ONCE && i <= counters->bucket_mask;
+	     i++)
+		for (const struct counter *counter = counters->buckets[i]; counter;
+		     counter = counter->chain) {
+			int r = memory_batch_add(batch, counter);
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+int store_memory_each(struct store *base, memory_counter_seen *seen, void *context)
+{
+	struct memory *store = (struct memory *)base;
+	CLEANUP(memory_batch_done) struct memory_batch batch = {0};
+
+	for (size_t n = 0; n < store->shards; n++) {
+		struct counter_shard *shard = &store->counters[n];
+		for (size_t i = 0; i <= shard->counters.bucket_mask;
+		     i += CHAINS_AT_ONCE) {
+			pthread_mutex_lock(&shard->lock);
+			int r = batch_fill(&shard->counters, i, &batch);
+			pthread_mutex_unlock(&shard->lock);
+			if (r == 0)
+				r = memory_batch_show(&batch, seen, context);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+/* Under the lock: fills a new counter's set. */
+static int put_members(
+    struct memory *store, struct counters *counters, struct counter *counter,
+    const struct memory_counter *from, int64_t now_ms)
+{
+	for (size_t i = 0; i < from->members_count; i++) {
+		const struct memory_member *member = &from->members[i];
+		uint32_t hash = (uint32_t)hash_of(store, member->text, member->len);
+		if (members_find(counter->members, hash, member->text, member->len))
+			continue;
+		struct member *added = counters_add_member(
+		    counters, counter, hash, member->text, member->len, now_ms);
+		if (!added)
+			return -ENOSPC;
+		added->previous = member->previous;
+		counter->window.current += !member->previous;
+		counter->window.previous += member->previous;
+	}
+	return 0;
+}
+
+/* Under the lock. */
+static int put_counter(
+    struct memory *store, struct counters *counters, uint64_t hash,
+    const struct memory_counter *from, int64_t now_ms)
+{
+	struct charge charge = {
+	    .window_s = from->window_s,
+	    .max = from->max,
+	    .key_len = (uint16_t)from->key_len,
+	    .member_len = from->distinct,
+	};
+	memcpy(charge.key, from->key, from->key_len);
+	struct counter *counter = counters_add(counters, hash, &charge, now_ms);
+	if (!counter)
+		return -ENOSPC;
+	counter->pinned = true;
+	counter->window = from->window;
+	int r = 0;
+	if (from->distinct) {
+		counter->window.current = counter->window.previous = 0;
+		r = put_members(store, counters, counter, from, now_ms);
+	}
+	counter->pinned = false;
+	if (r < 0) {
+		counters_drop(counters, counter);
+		return r;
+	}
+	/* A copy of the window, so that it stays as it was written. */
+	struct window window = counter->window;
+	uint64_t use = from->distinct ? distinct_use(&window, counter->window_s, now_ms)
+				      : window_use(&window, counter->window_s, now_ms);
+	counters_touch(counters, counter, use >= counter->max);
+	return 0;
+}
+
+int store_memory_put(
+    struct store *base, const struct memory_counter *counter, int64_t now_ms)
+{
+	struct memory *store = (struct memory *)base;
+	uint64_t hash;
+	int r = -EEXIST;
+
+	assert(counter->key_len <= CHARGE_KEY_MAX && counter->window_s > 0);
+	struct counter_shard *shard =
+	    lock_key(store, counter->key, counter->key_len, &hash);
+	if (!counters_find(&shard->counters, hash, counter->key, counter->key_len))
+		r = put_counter(store, &shard->counters, hash, counter, now_ms);
+	shard->changes += r == 0;
+	pthread_mutex_unlock(&shard->lock);
+	return r;
+}
+
+uint64_t store_memory_changes(struct store *base)
+{
+	struct memory *store = (struct memory *)base;
+	uint64_t changes = 0;
+
+	for (size_t i = 0; i < store->shards; i++) {
+		pthread_mutex_lock(&store->counters[i].lock);
+		changes += store->counters[i].changes;
+		pthread_mutex_unlock(&store->counters[i].lock);
+	}
+	return changes;
+}
+
+/* ---- beginning and end ---- */
 
 static struct store *memory_free(struct store *base)
 {
 	struct memory *store = (struct memory *)base;
+
 	for (size_t i = 0; i < store->shards; i++) {
-		struct counter_shard *counters = &store->counters[i];
-		struct token_shard *tokens = &store->tokens[i];
-		while (!TAILQ_EMPTY(&counters->idle))
-			counter_drop(store, counters, TAILQ_FIRST(&counters->idle));
-		while (!TAILQ_EMPTY(&counters->full))
-			counter_drop(store, counters, TAILQ_FIRST(&counters->full));
-		while (!TAILQ_EMPTY(&tokens->tokens))
-			token_drop_oldest(store, tokens);
-		free(counters->buckets);
-		free(tokens->buckets);
-		pthread_mutex_destroy(&counters->lock);
-		pthread_mutex_destroy(&tokens->lock);
+		counters_done(&store->counters[i].counters);
+		tokens_done(&store->tokens[i].tokens);
+		pthread_mutex_destroy(&store->counters[i].lock);
+		pthread_mutex_destroy(&store->tokens[i].lock);
 	}
 	free(store);
 	return NULL;
@@ -447,6 +607,9 @@ static struct store *memory_free(struct store *base)
 
 static const struct store_ops memory_ops = {
     .ask = memory_ask,
+    .read = memory_read,
+    .scan = memory_scan,
+    .forget = memory_forget,
     .free = memory_free,
 };
 
@@ -463,29 +626,21 @@ int store_memory_new(size_t max_keys, struct store **ret)
 	store->store.ops = &memory_ops;
 	base = &store->store;
 	store->shards = max_keys < SHARDED_FROM ? 1 : SHARDS;
-	store->shard_max = max_keys / store->shards;
 	for (size_t i = 0; i < store->shards; i++) {
 		pthread_mutex_init(&store->counters[i].lock, NULL);
 		pthread_mutex_init(&store->tokens[i].lock, NULL);
-		TAILQ_INIT(&store->counters[i].idle);
-		TAILQ_INIT(&store->counters[i].full);
-		TAILQ_INIT(&store->tokens[i].tokens);
 	}
 	/* Up to 256 bytes come whole once the kernel's pool is ready. */
-	if (getrandom(store->key, sizeof(store->key), 0) != sizeof(store->key) ||
-	    getrandom(store->key2, sizeof(store->key2), 0) != sizeof(store->key2))
+	if (getrandom(store->key, sizeof(store->key), 0) != sizeof(store->key))
 		return -EIO;
-
-	size_t buckets = 1;
-	while (buckets < store->shard_max)
-		buckets *= 2;
-	store->bucket_mask = buckets - 1;
 	for (size_t i = 0; i < store->shards; i++) {
-		/* Untouched pages cost nothing: calloc() maps them. */
-		store->counters[i].buckets = calloc(buckets, sizeof(struct counter *));
-		store->tokens[i].buckets = calloc(buckets, sizeof(struct token *));
-		if (!store->counters[i].buckets || !store->tokens[i].buckets)
-			return -ENOMEM;
+		int r =
+		    counters_init(&store->counters[i].counters, max_keys / store->shards);
+		if (r == 0)
+			r = tokens_init(
+			    &store->tokens[i].tokens, max_keys / store->shards);
+		if (r < 0)
+			return r;
 	}
 	*ret = TAKE(base);
 	return 0;

@@ -32,10 +32,34 @@ static void hashes_as_published(void **state)
 			fail_msg("message of %zu bytes", rows[i].len);
 }
 
+/* Those of SipHash-2-4-128, as 16 bytes. */
+static void hashes_128_bits_as_published(void **state)
+{
+	(void)state;
+	static const struct {
+		size_t len;
+		unsigned char want[17];
+	} rows[] = {
+	    {0, "\xa3\x81\x7f\x04\xba\x25\xa8\xe6\x6d\xf6\x72\x14\xc7\x55\x02\x93"},
+	    {1, "\xda\x87\xc1\xd8\x6b\x99\xaf\x44\x34\x76\x59\x11\x9b\x22\xfc\x45"},
+	};
+	const uint64_t key[2] = {0x0706050403020100U, 0x0f0e0d0c0b0a0908U};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t got[2];
+		siphash128("\0", rows[i].len, key, 2, 4, got);
+		got[0] = htole64(got[0]);
+		got[1] = htole64(got[1]);
+		if (memcmp(got, rows[i].want, sizeof(got)) != 0)
+			fail_msg("message of %zu bytes", rows[i].len);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(hashes_as_published),
+	    cmocka_unit_test(hashes_128_bits_as_published),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "policyd/store.h"
+#include "policyd/store_memory.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #define HOUR_S 3600
+/* As the configuration allows at most. */
+#define LIMIT_DISTINCT 10000
 /* A whole hour, so that windows begin where the tests begin. */
 #define START_MS (INT64_C(500000) * HOUR_S * 1000)
 
@@ -315,6 +317,204 @@ static void test_nothing_to_charge(void **state)
 	store_free(store);
 }
 
+/* ---- distinct counts ---- */
+
+static struct charge member(const char *key, int number, uint64_t max, bool hard)
+{
+	struct charge one = charge(key, 1, max, hard);
+	one.member_len =
+	    (uint16_t)snprintf(one.member, sizeof(one.member), "member %d", number);
+	return one;
+}
+
+static enum outcome_kind see(
+    struct store *store, const char *key, int number, uint64_t max)
+{
+	struct charge one = member(key, number, max, true);
+	return ask(store, true, "", START_MS, &one, 1).kind;
+}
+
+static uint64_t members(struct store *store, const char *key)
+{
+	struct charge one = member(key, -1, 1000000, true);
+	return ask(store, false, "", START_MS, &one, 1).results[0].used;
+}
+
+static void test_large_sets(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1000000);
+	for (int i = 0; i < LIMIT_DISTINCT; i++)
+		assert_int_equal(see(store, "k", i, LIMIT_DISTINCT), OUTCOME_FITS);
+	assert_int_equal(see(store, "k", -7, LIMIT_DISTINCT), OUTCOME_OVER);
+	for (int i = 0; i < LIMIT_DISTINCT; i++)
+		assert_int_equal(see(store, "k", i, LIMIT_DISTINCT), OUTCOME_FITS);
+	assert_int_equal(members(store, "k"), LIMIT_DISTINCT);
+	/* In the next window those that are seen again stay, two later none does. */
+	struct charge again = member("k", 5, 10, false);
+	int64_t next_ms = START_MS + HOUR_S * 1000;
+	ask(store, true, "", next_ms, &again, 1);
+	struct outcome outcome = ask(store, true, "", next_ms + HOUR_S * 1000, &again, 1);
+	assert_int_equal(outcome.results[0].used, 1);
+	store_free(store);
+}
+
+static void test_members_count_towards_the_bound(void **state)
+{
+	(void)state;
+	struct store *store = new_store(20);
+	hit(store, "oldest", 10);
+	for (int i = 0; i < 10; i++)
+		see(store, "set", i, 100);
+	assert_int_equal(used(store, "oldest", START_MS), 1); /* 12 of 20 */
+	hit(store, "a", 10);
+	for (int i = 10; i < 18; i++)
+		assert_int_equal(see(store, "set", i, 100), OUTCOME_FITS);
+	/* 1 and 18 of 20: no room for both others. */
+	assert_int_equal(used(store, "oldest", START_MS), 0);
+	assert_int_equal(used(store, "a", START_MS), 1);
+	assert_int_equal(members(store, "set"), 18);
+	/* It takes all there is and then no more; nothing of a refused one stays. */
+	assert_int_equal(see(store, "set", 18, 100), OUTCOME_FITS);
+	assert_int_equal(used(store, "a", START_MS), 0);
+	struct charge two[2] = {charge("b", 1, 9, true), member("set", 19, 100, true)};
+	assert_int_equal(
+	    ask(store, true, "", START_MS, two, 2).kind, OUTCOME_UNAVAILABLE);
+	assert_int_equal(members(store, "set"), 19);
+	assert_int_equal(used(store, "b", START_MS), 0);
+	/* A new counter can do without the set, which goes with all its members. */
+	for (int i = 0; i < 20; i++) {
+		char key[32];
+		snprintf(key, sizeof(key), "key %d", i);
+		assert_int_equal(hit(store, key, 10), OUTCOME_FITS);
+	}
+	assert_int_equal(members(store, "set"), 0);
+	assert_int_equal(used(store, "key 0", START_MS), 1);
+	store_free(store);
+}
+
+static void test_a_full_set_stays(void **state)
+{
+	(void)state;
+	struct store *store = new_store(10);
+	for (int i = 0; i < 3; i++)
+		see(store, "set", i, 3);
+	char key[32];
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "key %d", i);
+		assert_int_equal(hit(store, key, 10), OUTCOME_FITS);
+	}
+	assert_int_equal(see(store, "set", 7, 3), OUTCOME_OVER);
+	store_free(store);
+}
+
+static void test_what_counted_something_else_begins_anew(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	hit(store, "k", 5);
+	assert_int_equal(see(store, "k", 1, 1), OUTCOME_FITS);
+	assert_int_equal(see(store, "k", 2, 1), OUTCOME_OVER);
+	assert_int_equal(hit(store, "k", 1), OUTCOME_FITS);
+	assert_int_equal(hit(store, "k", 1), OUTCOME_OVER);
+	store_free(store);
+}
+
+/* ---- reading and setting back ---- */
+
+struct seen {
+	char keys[8][32];
+	struct window windows[8];
+	size_t count;
+	int done; /* 1: not yet */
+};
+
+static void note_row(void *context, const struct store_row *row)
+{
+	struct seen *seen = context;
+	assert_true(seen->count < 8 && seen->done == 1);
+	assert_true(row->now_ms > 0);
+	snprintf(
+	    seen->keys[seen->count], sizeof(seen->keys[0]), "%.*s", (int)row->key_len,
+	    row->key);
+	seen->windows[seen->count++] = row->window;
+}
+
+static void note_done(void *context, int r)
+{
+	struct seen *seen = context;
+	assert_int_equal(seen->done, 1);
+	seen->done = r;
+}
+
+static void test_read(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1000000);
+	hit(store, "a", 5);
+	hit(store, "a", 5);
+	see(store, "set", 1, 5);
+	static const char *const keys[] = {"none", "a", "set"};
+	struct seen seen = {.done = 1};
+	store_read(store, keys, 3, note_row, note_done, &seen);
+	assert_int_equal(seen.done, 0);
+	assert_int_equal(seen.count, 2);
+	assert_string_equal(seen.keys[0], "a");
+	assert_int_equal(window_use(&seen.windows[0], HOUR_S, START_MS), 2);
+	assert_string_equal(seen.keys[1], "set");
+	assert_int_equal(distinct_use(&seen.windows[1], HOUR_S, START_MS), 1);
+	store_free(store);
+}
+
+static void test_scan_and_forget(void **state)
+{
+	(void)state;
+	struct store *store = new_store(1000000);
+	static const char *const keys[] = {"a", "b", "c", "d", "set"};
+	for (int i = 0; i < 4; i++)
+		hit(store, keys[i], 5);
+	see(store, "set", 1, 5);
+	struct seen seen = {.done = 1};
+	store_scan(store, note_row, note_done, &seen);
+	assert_int_equal(seen.done, 0);
+	assert_int_equal(seen.count, 5);
+	for (int i = 0; i < 5; i++) {
+		bool found = false;
+		for (int j = 0; j < 5; j++)
+			found = found || strcmp(seen.keys[j], keys[i]) == 0;
+		assert_true(found);
+	}
+
+	static const char *const gone[] = {"b", "none", "set"};
+	uint64_t changes = store_memory_changes(store);
+	seen = (struct seen){.done = 1};
+	store_forget(store, gone, 3, note_done, &seen);
+	assert_int_equal(seen.done, 0);
+	assert_true(store_memory_changes(store) > changes);
+	seen = (struct seen){.done = 1};
+	store_scan(store, note_row, note_done, &seen);
+	assert_int_equal(seen.count, 3);
+	assert_int_equal(used(store, "b", START_MS), 0);
+	assert_int_equal(used(store, "a", START_MS), 1);
+	assert_int_equal(hit(store, "b", 1), OUTCOME_FITS);
+	store_free(store);
+}
+
+static void test_changes(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	uint64_t before = store_memory_changes(store);
+	used(store, "k", START_MS);
+	assert_true(store_memory_changes(store) == before);
+	hit(store, "k", 1);
+	uint64_t after = store_memory_changes(store);
+	assert_true(after > before);
+	hit(store, "k", 1); /* refused */
+	assert_true(store_memory_changes(store) == after);
+	store_free(store);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, ASKED = 20000, KEYS = 50, MAX = 700 };
@@ -417,6 +617,13 @@ int main(void)
 	    cmocka_unit_test(test_one_request_does_not_evict_its_own),
 	    cmocka_unit_test(test_a_new_max_counts_after_a_reload),
 	    cmocka_unit_test(test_nothing_to_charge),
+	    cmocka_unit_test(test_large_sets),
+	    cmocka_unit_test(test_members_count_towards_the_bound),
+	    cmocka_unit_test(test_a_full_set_stays),
+	    cmocka_unit_test(test_what_counted_something_else_begins_anew),
+	    cmocka_unit_test(test_read),
+	    cmocka_unit_test(test_scan_and_forget),
+	    cmocka_unit_test(test_changes),
 	    cmocka_unit_test(test_threads_never_exceed),
 	    cmocka_unit_test(test_threads_share_tokens),
 	};

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/memory_tokens.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Records in a block: some pages. */
+#define BLOCK_RECORDS 128
+
+/* Results that a record holds itself; more are allocated. */
+#define INLINE_RESULTS 2
+
+/* Forgotten at most at each new one: no request pays for a quiet night. */
+#define FORGET_AT_ONCE 2
+
+struct record {
+	uint64_t hash[2];
+	int64_t time_ms;
+	uint32_t count;
+	enum outcome_kind kind;
+	union {
+		struct charge_result few[INLINE_RESULTS];
+		struct charge_result *many;
+	} results;
+};
+
+struct token_block {
+	struct record records[BLOCK_RECORDS];
+};
+
+static struct record *record_at(const struct tokens *tokens, size_t position)
+{
+	return &tokens->blocks[position / BLOCK_RECORDS]
+		    ->records[position % BLOCK_RECORDS];
+}
+
+static size_t position_after(const struct tokens *tokens, size_t count)
+{
+	size_t position = tokens->first + count;
+	return position < tokens->capacity ? position : position - tokens->capacity;
+}
+
+/* The slot of this token, or the free one where it would stand. */
+static uint32_t find_slot(const struct tokens *tokens, const uint64_t hash[static 2])
+{
+	uint32_t at = (uint32_t)hash[0] & tokens->index_mask;
+
+	for (;; at = (at + 1) & tokens->index_mask) {
+		const struct token_slot *slot = &tokens->index[at];
+		if (slot->position == 0)
+			return at;
+		if (slot->hash != (uint32_t)hash[0])
+			continue;
+		const struct record *record = record_at(tokens, slot->position - 1);
+		if (record->hash[0] == hash[0] && record->hash[1] == hash[1])
+			return at;
+	}
+}
+
+/* Frees the slot and moves back what had to step over it (Knuth, 6.4 R). */
+static void remove_slot(struct tokens *tokens, uint32_t slot)
+{
+	uint32_t hole = slot;
+
+	for (;;) {
+		tokens->index[hole].position = 0;
+		for (;;) {
+			slot = (slot + 1) & tokens->index_mask;
+			if (tokens->index[slot].position == 0)
+				return;
+			uint32_t home = tokens->index[slot].hash & tokens->index_mask;
+			bool stays = hole <= slot ? hole < home && home <= slot
+						  : hole < home || home <= slot;
+			if (!stays)
+				break;
+		}
+		tokens->index[hole] = tokens->index[slot];
+		hole = slot;
+	}
+}
+
+static void block_release(struct tokens *tokens, size_t number)
+{
+	if (tokens->spare)
+		free(tokens->blocks[number]);
+	else
+		tokens->spare = tokens->blocks[number];
+	tokens->blocks[number] = NULL;
+}
+
+static bool block_ready(struct tokens *tokens, size_t number)
+{
+	if (tokens->blocks[number])
+		return true;
+	tokens->blocks[number] =
+	    tokens->spare ? tokens->spare : malloc(sizeof(struct token_block));
+	tokens->spare = NULL;
+	return tokens->blocks[number] != NULL;
+}
+
+static void forget_oldest(struct tokens *tokens)
+{
+	struct record *record = record_at(tokens, tokens->first);
+	size_t number = tokens->first / BLOCK_RECORDS;
+
+	remove_slot(tokens, find_slot(tokens, record->hash));
+	if (record->count > INLINE_RESULTS)
+		free(record->results.many);
+	tokens->first = position_after(tokens, 1);
+	tokens->count--;
+	if (tokens->count == 0 || tokens->first / BLOCK_RECORDS != number)
+		block_release(tokens, number);
+}
+
+int tokens_init(struct tokens *tokens, size_t max)
+{
+	/* One block more than full ones: the oldest and the newest may be begun. */
+	size_t blocks = max / BLOCK_RECORDS + 2, slots = 2;
+
+	while (slots < 2 * max)
+		slots *= 2;
+	*tokens = (struct tokens){
+	    .max = max,
+	    .capacity = blocks * BLOCK_RECORDS,
+	    .index_mask = (uint32_t)(slots - 1),
+	};
+	tokens->blocks = calloc(blocks, sizeof(*tokens->blocks));
+	/* Untouched pages cost nothing: calloc() maps them. */
+	tokens->index = calloc(slots, sizeof(*tokens->index));
+	return tokens->blocks && tokens->index ? 0 : -ENOMEM;
+}
+
+void tokens_done(struct tokens *tokens)
+{
+	while (tokens->count > 0)
+		forget_oldest(tokens);
+	for (size_t i = 0; tokens->blocks && i < tokens->capacity / BLOCK_RECORDS; i++)
+		free(tokens->blocks[i]);
+	free(tokens->spare);
+	free(tokens->blocks);
+	free(tokens->index);
+	*tokens = (struct tokens){0};
+}
+
+bool tokens_find(
+    const struct tokens *tokens, const uint64_t hash[static 2], struct outcome *ret)
+{
+	uint32_t position = tokens->index[find_slot(tokens, hash)].position;
+
+	if (position == 0)
+		return false;
+	const struct record *record = record_at(tokens, position - 1);
+	ret->kind = record->kind;
+	ret->count = record->count;
+	memcpy(
+	    ret->results,
+	    record->count > INLINE_RESULTS ? record->results.many : record->results.few,
+	    record->count * sizeof(ret->results[0]));
+	return true;
+}
+
+static bool keep_results(struct record *record, const struct outcome *outcome)
+{
+	size_t size = outcome->count * sizeof(outcome->results[0]);
+	struct charge_result *results = record->results.few;
+
+	if (outcome->count > INLINE_RESULTS) {
+		results = record->results.many = malloc(size);
+		if (!results)
+			return false;
+	}
+	memcpy(results, outcome->results, size);
+	record->kind = outcome->kind;
+	record->count = (uint32_t)outcome->count;
+	return true;
+}
+
+void tokens_add(
+    struct tokens *tokens, const uint64_t hash[static 2], int64_t now_ms, int64_t keep_ms,
+    const struct outcome *outcome)
+{
+	for (int i = 0; i < FORGET_AT_ONCE && tokens->count > 0; i++)
+		if (record_at(tokens, tokens->first)->time_ms < now_ms - keep_ms)
+			forget_oldest(tokens);
+	if (tokens->count >= tokens->max)
+		forget_oldest(tokens);
+
+	size_t position = position_after(tokens, tokens->count);
+	if (!block_ready(tokens, position / BLOCK_RECORDS))
+		return;
+	struct record *record = record_at(tokens, position);
+	if (!keep_results(record, outcome))
+		return;
+	record->hash[0] = hash[0];
+	record->hash[1] = hash[1];
+	record->time_ms = now_ms;
+	tokens->index[find_slot(tokens, hash)] = (struct token_slot){
+	    .position = (uint32_t)position + 1, .hash = (uint32_t)hash[0]};
+	tokens->count++;
+}
