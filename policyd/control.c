@@ -24,7 +24,9 @@ static const struct command {
 	bool is_login; /* the login socket takes it */
 	control_command *run;
 } commands[] = {
+    {"reset", false, control_reset},
     {"status", false, control_status},
+    {"usage", false, control_usage},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -38,7 +38,9 @@ typedef void control_command(
     struct control_context *context, struct control_request *request,
     const json_t *message);
 
+control_command control_reset;
 control_command control_status;
+control_command control_usage;
 
 /* Takes a sample, each RATE_SECONDS_A. */
 void control_rate_sample(struct control_rate *rate);

@@ -2,68 +2,26 @@
 """The control sockets of the policy daemon, by their own protocol: who may ask, what the
 daemon takes, and that nothing that arrives there costs a decision."""
 
-import json
+import functools
 import os
 import random
-import socket
 import stat
 import subprocess
 import threading
 
 import pytest
 
+import control_client
+from control_client import Control
 from policyd_process import GRANTED
 
 NOBODY = 65534
 
 
-class Control:
-    """One connection to a control socket."""
-
-    def __init__(self, path, timeout=20):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(str(path))
-        self._file = self.socket.makefile("rb")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self._file.close()
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
-
-    def line(self):
-        """The next reply; None when the daemon has closed the connection."""
-        try:
-            line = self._file.readline()
-        except ConnectionResetError:
-            return None
-        return json.loads(line) if line else None
-
-    def ask(self, command, **members):
-        self.send(json.dumps({"command": command, **members}).encode() + b"\n")
-        return self.line()
-
-
 @pytest.fixture
 def controlled(policyd_at_rest):
     """controlled(**settings): a running daemon with both control sockets."""
-    def start(**settings):
-        daemon = policyd_at_rest()
-        daemon.control = daemon.top / "run" / "control"
-        daemon.login = daemon.top / "run" / "login"
-        policyd = {"control": f"unix:{daemon.control}",
-                   "login_socket": f"unix:{daemon.login}", "login_mode": "0666"}
-        daemon.run(**{**settings, "policyd": {**policyd, **settings.get("policyd", {})}})
-        return daemon
-    return start
+    return functools.partial(control_client.controlled, policyd_at_rest)
 
 
 def test_status(controlled):
