@@ -22,6 +22,9 @@ struct event_base;
  *
  * redis_conn.c is the only file that knows hiredis: struct redis_reply is opaque.
  * All calls on the loop's thread. Callbacks may call back in, and free nothing of this.
+ * A call is never answered before redis_link_call() returns, unless there is no memory
+ * for it or the link is being freed. While Redis is known to be away it is answered at
+ * the next turn of the loop.
  */
 
 struct redis_link;
