@@ -3,21 +3,16 @@
 
 #include "common/cleanup.h"
 #include "common/printable.h"
+#include "policyd/redis_dial.h"
 #include "policyd/redis_error.h"
-#include "policyd/redis_resolve.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,10 +20,8 @@
 
 /* How often an open connection looks at its clocks. */
 #define TICK_MS 250
-/* A resolver has its own idea of patience; then the attempt counts as failed. */
-#define RESOLVE_MS 10000
 
-enum stage { STAGE_RESOLVE, STAGE_CONNECT, STAGE_LOGIN, STAGE_READY, STAGE_OVER };
+enum stage { STAGE_DIAL, STAGE_LOGIN, STAGE_READY, STAGE_OVER };
 
 /* A command whose reply is due. */
 struct due {
@@ -38,7 +31,6 @@ struct due {
 
 struct redis_conn {
 	struct event_base *base;
-	struct endpoint endpoint;
 	struct redis_conn_options options;
 	const struct redis_conn_events *events;
 	void *context;
@@ -53,15 +45,12 @@ struct redis_conn {
 	redis_replied *subscribed_replied;
 	void *subscribed_context;
 
-	struct redis_resolve *resolve;
-	struct addrinfo *addresses, *next; /* those to try, and the next one */
-
+	struct redis_dial *dial;
 	redisContext *redis;
 	redisReplyObjectFunctions functions;
 	void *(*create_array)(const redisReadTask *, int);
 	size_t elements, bytes; /* of the reply that is being read */
 	struct event *readable, *writable, *flush, *timer;
-	int fd; /* while connecting; then it is redis->fd */
 
 	/* Replies due, a ring. */
 	struct due *due;
@@ -155,13 +144,9 @@ static void conn_destroy(struct redis_conn *conn)
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_free(events[i]);
-	redis_resolve_free(conn->resolve);
-	if (conn->addresses)
-		freeaddrinfo(conn->addresses);
+	redis_dial_free(conn->dial);
 	if (conn->redis)
 		redisFree(conn->redis); /* closes its descriptor */
-	else if (conn->fd >= 0)
-		close(conn->fd);
 	free(conn->due);
 	free(conn);
 }
@@ -184,7 +169,7 @@ static void stop_events(struct redis_conn *conn)
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		if (events[i])
 			event_del(events[i]);
-	conn->resolve = redis_resolve_free(conn->resolve);
+	conn->dial = redis_dial_free(conn->dial);
 }
 
 /* Nobody will answer any more: everybody is told. Under hold(). */
@@ -658,6 +643,32 @@ static void read_in(struct redis_conn *conn)
 	take_replies(conn);
 }
 
+/* ---- connecting ---- */
+
+static void arm(struct redis_conn *conn, uint32_t ms)
+{
+	const struct timeval time = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+	event_del(conn->timer);
+	event_add(conn->timer, &time);
+}
+
+/* The descriptor is hiredis's from here on. False: no memory. */
+static bool adopt(struct redis_conn *conn, int fd)
+{
+	conn->redis = redisConnectFd(fd);
+	if (!conn->redis) {
+		close(fd);
+		return false;
+	}
+	conn->redis->flags &= ~REDIS_BLOCK;
+	conn->functions = *conn->redis->reader->fn;
+	conn->create_array = conn->functions.createArray;
+	conn->functions.createArray = create_array;
+	conn->redis->reader->fn = &conn->functions;
+	conn->redis->reader->privdata = conn;
+	return true;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
 	struct redis_conn *conn = context;
@@ -668,157 +679,46 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	release(conn);
 }
 
-/* ---- connecting ---- */
-
-static void arm(struct redis_conn *conn, uint32_t ms)
+static void on_writable(evutil_socket_t fd, short what, void *context)
 {
-	const struct timeval time = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
-	event_del(conn->timer);
-	event_add(conn->timer, &time);
+	struct redis_conn *conn = context;
+	(void)fd, (void)what;
+	hold(conn);
+	if (conn->stage != STAGE_OVER)
+		write_out(conn);
+	release(conn);
 }
 
-static void set_option(int fd, int level, int option, int value)
+static void connected(struct redis_conn *conn, int fd)
 {
-	/* What cannot be set costs speed, or time to notice that a host is gone. */
-	(void)setsockopt(fd, level, option, &value, sizeof(value));
-}
+	const short read = EV_READ | EV_PERSIST, write = EV_WRITE | EV_PERSIST;
 
-/* A peer that is gone without a word is noticed in 5 + 3 * 2 seconds, while nothing is
- * asked; in REDIS_CONN_SILENT_MS, while something is. */
-static void set_tcp_options(int fd)
-{
-	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-	set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 5);
-	set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 2);
-	set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-}
-
-/* The descriptor is hiredis's from here on. False: no memory. */
-static bool adopt(struct redis_conn *conn)
-{
-	conn->redis = redisConnectFd(conn->fd);
-	if (!conn->redis)
-		return false;
-	conn->redis->flags &= ~REDIS_BLOCK;
-	conn->functions = *conn->redis->reader->fn;
-	conn->create_array = conn->functions.createArray;
-	conn->functions.createArray = create_array;
-	conn->redis->reader->fn = &conn->functions;
-	conn->redis->reader->privdata = conn;
-	return true;
-}
-
-/* Events keep what they call; the descriptor comes later. */
-static void watch(struct redis_conn *conn, struct event *event, short what)
-{
-	event_callback_fn call = event_get_callback(event);
-	event_del(event);
-	event_assign(event, conn->base, conn->fd, what, call, conn);
-	event_add(event, NULL);
-}
-
-static void connected(struct redis_conn *conn)
-{
-	if (!adopt(conn)) {
+	if (!adopt(conn, fd)) {
 		fail(conn, REDIS_FAULT_AWAY, "no memory for a connection");
 		return;
 	}
-	watch(conn, conn->readable, EV_READ | EV_PERSIST);
-	watch(conn, conn->writable, EV_WRITE | EV_PERSIST);
-	event_del(conn->writable);
+	conn->readable = event_new(conn->base, fd, read, on_readable, conn);
+	conn->writable = event_new(conn->base, fd, write, on_writable, conn);
+	if (!conn->readable || !conn->writable || event_add(conn->readable, NULL) < 0) {
+		fail(conn, REDIS_FAULT_AWAY, "no memory for a connection");
+		return;
+	}
 	arm(conn, conn->options.timeout_ms);
 	login_begin(conn);
 }
 
-static int connect_to(struct redis_conn *conn, const struct sockaddr *to, socklen_t len)
-{
-	conn->fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (conn->fd < 0)
-		return errno;
-	if (to->sa_family != AF_UNIX)
-		set_tcp_options(conn->fd);
-	int r;
-	do
-		r = connect(conn->fd, to, len);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? errno : 0;
-}
-
-/* Goes on with what connect(2) said of the address that was tried last. */
-static void connect_next(struct redis_conn *conn, int error)
-{
-	for (;;) {
-		if (error == 0) {
-			connected(conn);
-			return;
-		}
-		if (error == EINPROGRESS) {
-			watch(conn, conn->writable, EV_WRITE);
-			return;
-		}
-		event_del(conn->writable);
-		if (conn->fd >= 0)
-			close(conn->fd);
-		conn->fd = -1;
-		if (!conn->next) {
-			fail(conn, REDIS_FAULT_AWAY, "%s", strerror(error));
-			return;
-		}
-		const struct addrinfo *address = conn->next;
-		conn->next = address->ai_next;
-		error = connect_to(conn, address->ai_addr, address->ai_addrlen);
-	}
-}
-
-static void connect_begin(struct redis_conn *conn)
-{
-	conn->stage = STAGE_CONNECT;
-	arm(conn, conn->options.timeout_ms);
-	if (conn->endpoint.kind == ENDPOINT_UNIX) {
-		struct sockaddr_un address = {.sun_family = AF_UNIX};
-		memcpy(address.sun_path, conn->endpoint.path, sizeof(address.sun_path));
-		/* EAGAIN of a unix socket is a full backlog: the next attempt. */
-		connect_next(
-		    conn,
-		    connect_to(conn, (const struct sockaddr *)&address, sizeof(address)));
-		return;
-	}
-	conn->next = conn->addresses;
-	connect_next(conn, EHOSTUNREACH);
-}
-
-static void on_writable(evutil_socket_t fd, short what, void *context)
-{
-	struct redis_conn *conn = context;
-	int error = 0;
-	socklen_t len = sizeof(error);
-
-	(void)what;
-	hold(conn);
-	if (conn->stage == STAGE_CONNECT) {
-		if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-			error = errno;
-		connect_next(conn, error);
-	} else if (conn->stage != STAGE_OVER) {
-		write_out(conn);
-	}
-	release(conn);
-}
-
-static void on_resolved(void *context, struct addrinfo *addresses, const char *error)
+static void on_dialled(void *context, const struct redis_dialled *dialled)
 {
 	struct redis_conn *conn = context;
 
 	hold(conn);
-	conn->addresses = addresses;
-	if (addresses) {
-		conn->resolve = redis_resolve_free(conn->resolve);
-		connect_begin(conn);
-	} else {
-		conn->fault.remedy = "mend DNS or the hosts file, or name an address";
-		fail(conn, REDIS_FAULT_AWAY, "its name has no address: %s", error);
-	}
+	conn->fault.remedy = dialled->remedy;
+	if (dialled->fd >= 0)
+		connected(conn, dialled->fd);
+	else
+		fail(
+		    conn, dialled->silent ? REDIS_FAULT_SILENT : REDIS_FAULT_AWAY, "%s",
+		    dialled->error);
 	release(conn);
 }
 
@@ -864,15 +764,6 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd, (void)what;
 	hold(conn);
 	switch (conn->stage) {
-	case STAGE_RESOLVE:
-		if (!conn->resolve) /* an address, or a unix socket */
-			connect_begin(conn);
-		else
-			fail(
-			    conn, REDIS_FAULT_AWAY,
-			    "its name is not resolved within %d s", RESOLVE_MS / 1000);
-		break;
-	case STAGE_CONNECT:
 	case STAGE_LOGIN:
 		fail(
 		    conn, REDIS_FAULT_SILENT, "has not answered for %u ms",
@@ -881,6 +772,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	case STAGE_READY:
 		check_silence(conn);
 		break;
+	case STAGE_DIAL:
 	case STAGE_OVER:
 		break;
 	}
@@ -888,31 +780,6 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 }
 
 /* ---- the object ---- */
-
-static int resolve_begin(struct redis_conn *conn)
-{
-	if (conn->endpoint.kind == ENDPOINT_INET) {
-		conn->addresses = redis_resolve_literal(&conn->endpoint);
-		if (!conn->addresses) {
-			arm(conn, RESOLVE_MS);
-			return redis_resolve_new(
-			    conn->base, &conn->endpoint, on_resolved, conn,
-			    &conn->resolve);
-		}
-	}
-	arm(conn, 0);
-	return 0;
-}
-
-static bool events_new(struct redis_conn *conn)
-{
-	const short both = EV_READ | EV_PERSIST;
-	conn->readable = event_new(conn->base, -1, both, on_readable, conn);
-	conn->writable = event_new(conn->base, -1, EV_WRITE, on_writable, conn);
-	conn->flush = event_new(conn->base, -1, 0, on_flush, conn);
-	conn->timer = event_new(conn->base, -1, EV_PERSIST, on_timer, conn);
-	return conn->readable && conn->writable && conn->flush && conn->timer;
-}
 
 int redis_conn_new(
     struct event_base *base, const struct endpoint *endpoint,
@@ -923,12 +790,15 @@ int redis_conn_new(
 	if (!conn)
 		return -ENOMEM;
 	conn->base = base;
-	conn->endpoint = *endpoint;
 	conn->options = *options;
 	conn->events = events;
 	conn->context = context;
-	conn->fd = -1;
-	int r = events_new(conn) ? resolve_begin(conn) : -ENOMEM;
+	conn->flush = event_new(base, -1, 0, on_flush, conn);
+	conn->timer = event_new(base, -1, EV_PERSIST, on_timer, conn);
+	int r = -ENOMEM;
+	if (conn->flush && conn->timer)
+		r = redis_dial_new(
+		    base, endpoint, options->timeout_ms, on_dialled, conn, &conn->dial);
 	if (r < 0) {
 		conn_destroy(conn);
 		return r;
