@@ -222,6 +222,26 @@ static bool keep_public(EVP_PKEY *pkey, struct dkim_key *key)
 	return key->public_base64 != NULL;
 }
 
+int dkim_key_generate(enum dkim_algorithm algorithm, unsigned bits, struct dkim_key **ret)
+{
+	if (algorithm == DKIM_RSA_SHA256 && (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX))
+		return -EINVAL;
+	CLEANUP(dkim_key_freep) struct dkim_key *key = calloc(1, sizeof(*key));
+	if (!key)
+		return -ENOMEM;
+	key->algorithm = algorithm;
+	key->pkey = algorithm == DKIM_RSA_SHA256
+			? EVP_RSA_gen(bits)
+			: EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	if (!key->pkey || !keep_public(key->pkey, key)) {
+		ERR_clear_error();
+		return -ENOMEM;
+	}
+	key->bits = (unsigned)EVP_PKEY_get_bits(key->pkey);
+	*ret = TAKE(key);
+	return 0;
+}
+
 int dkim_key_load(
     const char *path, uid_t service_uid, struct dkim_key **ret, char *errbuf,
     size_t errsize)

@@ -36,6 +36,11 @@ const char *dkim_algorithm_name(enum dkim_algorithm algorithm);
 int dkim_key_load(
     const char *path, uid_t service_uid, struct dkim_key **ret, char *errbuf,
     size_t errsize);
+
+/* A new key; @bits of RSA, 1024 to 8192. 0, -EINVAL (@bits), or -ENOMEM. */
+int dkim_key_generate(
+    enum dkim_algorithm algorithm, unsigned bits, struct dkim_key **ret);
+
 struct dkim_key *dkim_key_free(struct dkim_key *key);
 
 /* The private key as PEM text (PKCS #8), for dkim_key_pem_free(). 0 or -ENOMEM. */

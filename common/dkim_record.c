@@ -283,6 +283,30 @@ enum dkim_record_match dkim_record_compare(
 	return DKIM_RECORD_MATCHES;
 }
 
+enum dkim_record_match dkim_record_judge(
+    const struct dkim_key *key, const struct dns_answer *answer,
+    char buf[static DKIM_RECORD_TEXT_MAX])
+{
+	enum dkim_record_match best = DKIM_RECORD_NONE;
+	char text[DKIM_RECORD_TEXT_MAX];
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < answer->count; i++) {
+		enum dkim_record_match match = dkim_record_compare(
+		    key, answer->records[i].text, answer->records[i].len, text);
+		if (i > 0 && match >= best)
+			continue;
+		best = match;
+		memcpy(buf, text, sizeof(text));
+	}
+	if (best == DKIM_RECORD_MATCHES && answer->count > 1)
+		say(buf,
+		    "%zu further TXT records beside it, of which verifiers may take any: "
+		    "leave the key's alone",
+		    answer->count - 1);
+	return best;
+}
+
 char *dkim_record_text(const struct dkim_key *key)
 {
 	char *text;

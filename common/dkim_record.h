@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/dkim_key.h"
+#include "common/dns.h"
 
 #include <stddef.h>
 
@@ -27,6 +28,15 @@ enum dkim_record_match {
  */
 enum dkim_record_match dkim_record_compare(
     const struct dkim_key *key, const char *text, size_t len,
+    char buf[static DKIM_RECORD_TEXT_MAX]);
+
+/*
+ * The same of all TXT records that DNS has at the name (DNS_FOUND): the best counts, what
+ * is said is of it. That there are several is said of a match too: which of them
+ * verifiers take is undefined (3.6.2.2).
+ */
+enum dkim_record_match dkim_record_judge(
+    const struct dkim_key *key, const struct dns_answer *answer,
     char buf[static DKIM_RECORD_TEXT_MAX]);
 
 /* "v=DKIM1; k=rsa; p=...", malloc'd; NULL without memory. */

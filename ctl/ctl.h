@@ -16,6 +16,7 @@ int cmd_block(int argc, char **argv);
 int cmd_blocks(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_dkim(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_login(int argc, char **argv);

@@ -24,6 +24,7 @@ static const struct command {
     {"login", cmd_login, "record a POP or IMAP login"},
     {"check", cmd_check, "validate the configuration and every file it names"},
     {"config", cmd_config, "show the options in force and where each comes from"},
+    {"dkim", cmd_dkim, "make keys, print their records, look DNS up for them"},
     {"explain", cmd_explain, "show each check's verdict on one request"},
     {"import", cmd_import, "convert the configuration of another program"},
     {"replay", cmd_replay, "judge a decision log by another configuration"},

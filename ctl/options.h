@@ -10,7 +10,7 @@
  */
 
 #define CTL_OPTIONS_MAX   16
-#define CTL_ARGUMENTS_MAX 4
+#define CTL_ARGUMENTS_MAX 32
 
 /* An option of one subcommand: takes a value, or is a flag. */
 struct ctl_option {

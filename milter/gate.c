@@ -111,32 +111,12 @@ static void set_said(struct gate_pair *pair, const char *text)
 	pair->said = text && text[0] ? strdup(text) : NULL;
 }
 
-/* The best of several records; what is said is of it, and that there are several. */
 static enum gate_answer judge(
     const struct gate_pair *pair, const struct dns_answer *answer,
     char said[static DKIM_RECORD_TEXT_MAX])
 {
-	enum dkim_record_match best = DKIM_RECORD_NONE;
-	char text[DKIM_RECORD_TEXT_MAX];
-	said[0] = '\0';
-	for (size_t i = 0; i < answer->count; i++) {
-		enum dkim_record_match match = dkim_record_compare(
-		    pair->key->key, answer->records[i].text, answer->records[i].len,
-		    text);
-		if (i > 0 && match >= best)
-			continue;
-		best = match;
-		memcpy(said, text, sizeof(text));
-	}
-	switch (best) {
+	switch (dkim_record_judge(pair->key->key, answer, said)) {
 	case DKIM_RECORD_MATCHES:
-		/* RFC 6376, 3.6.2.2: what verifiers make of it is undefined. */
-		if (answer->count > 1)
-			snprintf(
-			    said, DKIM_RECORD_TEXT_MAX,
-			    "%zu further TXT records beside it, of which verifiers may "
-			    "take any: leave the key's alone",
-			    answer->count - 1);
 		return GATE_MATCHES;
 	case DKIM_RECORD_OTHER_KEY:
 	case DKIM_RECORD_REVOKED:
