@@ -536,7 +536,7 @@ static bool announces_too_much(const redisReader *reader)
 		len = sizeof(digits) - 1;
 	memcpy(digits, reader->buf + reader->pos, len);
 	digits[len] = '\0';
-	return strtoll(digits, NULL, 10) > REDIS_REPLY_STRING;
+	return strtoll(digits, NULL, 10) > REDIS_REPLY_STRING_MAX;
 }
 
 static void fail_foreign(struct redis_conn *conn)

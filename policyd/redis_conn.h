@@ -29,11 +29,11 @@
 struct event_base;
 struct redis_conn;
 
-#define REDIS_CONN_SILENT_MS 1000
-#define REDIS_CONN_IDLE_MS   2000
-#define REDIS_REPLY_ELEMENTS (1024 * 1024)      /* in one reply, nested ones included */
-#define REDIS_REPLY_STRING   (16 * 1024 * 1024) /* bytes of one string */
-#define REDIS_REPLY_BYTES    (64 * 1024 * 1024) /* of one reply */
+#define REDIS_CONN_SILENT_MS   1000
+#define REDIS_CONN_IDLE_MS     2000
+#define REDIS_REPLY_ELEMENTS   (1024 * 1024)      /* in one reply, nested ones included */
+#define REDIS_REPLY_STRING_MAX (16 * 1024 * 1024) /* bytes of one string */
+#define REDIS_REPLY_BYTES      (64 * 1024 * 1024) /* of one reply */
 
 enum redis_role { REDIS_ROLE_MASTER, REDIS_ROLE_SENTINEL, REDIS_ROLE_ANY };
 
