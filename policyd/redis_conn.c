@@ -626,7 +626,7 @@ static void read_in(struct redis_conn *conn)
 	if (redisBufferRead(conn->redis) != REDIS_OK) {
 		/* What came before the end still counts: "-ERR max number of clients". */
 		take_replies(conn);
-		if (conn->redis->err == REDIS_ERR_EOF && !conn->heard)
+		if (!conn->heard)
 			fail(
 			    conn, REDIS_FAULT_AWAY,
 			    "closed the connection without a word; is it a TLS port, or "

@@ -165,7 +165,8 @@ static void failed(struct redis_node *node, const struct redis_fault *fault)
 		node->away = true;
 		arm(node, pause_ms(node));
 	}
-	if (node->away)
+	/* Those that wait do so within their own time; new ones are told at once. */
+	if (fault->result == REDIS_CONFIGURATION)
 		give_waiting_back(node);
 	node->events->down(node->context, node, fault);
 }

@@ -28,6 +28,8 @@ from private_mail.postern import SANITIZER_REPORT, Postern  # noqa: E402
 from private_mail.sink import Sink  # noqa: E402
 from private_mail.system import MailSystem  # noqa: E402
 from private_mail.workspace import Workspace  # noqa: E402
+from redis_link_probe import LinkProbe  # noqa: E402
+from redis_servers import Cluster, RedisServer, WatchedPair  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", ROOT / "build")).resolve()
 
@@ -194,3 +196,68 @@ def policyd_at_rest(build):
     yield make
     for daemon in made:
         daemon.inspect()
+
+
+@pytest.fixture
+def redis_at_rest(tmp_path):
+    """redis_at_rest(**options): a Redis server of its own folder, not started yet."""
+    made = []
+
+    def make(**options):
+        made.append(RedisServer(tmp_path / f"redis{len(made)}", **options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.kill()
+
+
+@pytest.fixture
+def redis_server(redis_at_rest):
+    """redis_server(**options): a running one; tests/e2e/redis_servers.py."""
+    def start(**options):
+        return redis_at_rest(**options).start()
+    return start
+
+
+@pytest.fixture
+def redis_sentinels(tmp_path):
+    """redis_sentinels(**options): master, replica and three Sentinels, running."""
+    made = []
+
+    def start(**options):
+        made.append(WatchedPair(tmp_path / f"pair{len(made)}", **options))
+        return made[-1].start()
+
+    yield start
+    for pair in made:
+        pair.stop()
+
+
+@pytest.fixture
+def redis_cluster(tmp_path):
+    """redis_cluster(**options): a running Cluster of three masters."""
+    made = []
+
+    def start(**options):
+        made.append(Cluster(tmp_path / f"cluster{len(made)}", **options))
+        return made[-1].start()
+
+    yield start
+    for cluster in made:
+        cluster.stop()
+
+
+@pytest.fixture
+def link(build, tmp_path):
+    """link(**redis): a redis_link with that "redis" section, without the daemon."""
+    made = []
+
+    def start(**redis):
+        made.append(LinkProbe(build / "tests" / "tools" / "redis_probe",
+                              tmp_path / f"link{len(made)}"))
+        return made[-1].start(**redis)
+
+    yield start
+    for probe in made:
+        probe.stop()

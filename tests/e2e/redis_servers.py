@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Real Redis servers on loopback: one, a pair with Sentinels, a Cluster.
+
+Each lives in a folder of its own under the one that is given, on free ports, and is
+ended by its pid. The client speaks RESP 2, so that no package is needed for it.
+"""
+
+import signal
+import socket
+import time
+
+from private_mail.ports import free_port
+from private_mail.process import Process
+
+SLOTS = 16384
+
+
+class RedisError(Exception):
+    """An error reply."""
+
+
+class RedisClient:
+    """One connection; command("GET", "a") returns str, int, None or a list."""
+
+    def __init__(self, address, password=None, timeout=10):
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self._socket = socket.socket(family)
+        self._socket.settimeout(timeout)
+        self._socket.connect(address)
+        self._stream = self._socket.makefile("rb")
+        if password:
+            self.command("AUTH", password)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._stream.close()
+        self._socket.close()
+
+    def send(self, *arguments):
+        parts = [a if isinstance(a, bytes) else str(a).encode() for a in arguments]
+        self._socket.sendall(b"*%d\r\n" % len(parts) + b"".join(
+            b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
+
+    def reply(self):
+        line = self._stream.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError("the server closed the connection")
+        kind, text = line[:1], line[1:-2].decode("utf-8", "backslashreplace")
+        if kind == b"-":
+            raise RedisError(text)
+        if kind == b"+":
+            return text
+        if kind == b":":
+            return int(text)
+        if int(text) < 0:
+            return None
+        if kind == b"$":
+            return self._stream.read(int(text) + 2)[:-2].decode("utf-8", "backslashreplace")
+        assert kind == b"*", line
+        return [self.reply() for _ in range(int(text))]
+
+    def command(self, *arguments):
+        self.send(*arguments)
+        return self.reply()
+
+
+def wait_until(true, what, timeout=20):
+    """Asks @true again and again until it is; OSError and error replies are a no."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            if true():
+                return
+            why = "it is not"
+        except (OSError, RedisError) as error:
+            why = error
+        assert time.monotonic() < deadline, f"{what}: {why} after {timeout} s"
+        time.sleep(0.01)  # between two questions
+
+
+class RedisServer:
+    """redis-server with @options on top of a small basis; nothing is kept on disk."""
+
+    SENTINEL = False
+
+    def __init__(self, folder, port=None, lines=(), **options):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        self.unix = str(folder / "s")
+        self.options = {"bind": "127.0.0.1", "port": self.port, "save": '""',
+                        "appendonly": "no", "dir": folder, "repl-diskless-sync-delay": 0,
+                        "protected-mode": "no"}
+        if not self.SENTINEL:
+            self.options["unixsocket"] = self.unix
+        self.options.update({name.replace("_", "-"): value
+                             for name, value in options.items()})
+        self.lines = list(lines)
+        self.process = None
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def _argv(self, file):
+        return ["redis-server", file]
+
+    def start(self, wait=True):
+        """Starts it; a file that Sentinel or CONFIG REWRITE changed is written anew."""
+        file = self.folder / "redis.conf"
+        if self.SENTINEL:
+            for name in ("save", "appendonly", "repl-diskless-sync-delay"):
+                self.options.pop(name, None)
+        text = [f"{name} {value}" for name, value in self.options.items()] + self.lines
+        file.write_text("\n".join(text) + "\n")
+        self.process = Process(f"redis {self.port}", self._argv(file), cwd=self.folder)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def is_up(self):
+        """It answers, be it that it wants a password."""
+        with self.client(login=False) as client:
+            try:
+                return client.command("PING") == "PONG"
+            except RedisError as error:
+                return str(error).startswith(("NOAUTH", "NOPERM"))
+
+    def wait_ready(self):
+        wait_until(self.is_up, f"redis {self.port} is up")
+
+    def client(self, login=True):
+        password = self.options.get("requirepass") if login else None
+        return RedisClient(("127.0.0.1", self.port), password)
+
+    def command(self, *arguments):
+        with self.client() as client:
+            return client.command(*arguments)
+
+    def pause(self):
+        """Hangs, its ports open."""
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.signal(signal.SIGCONT)
+
+    def kill(self):
+        if self.process:
+            self.process.kill_group()
+
+    def restart(self, **options):
+        self.kill()
+        self.options.update({name.replace("_", "-"): value
+                             for name, value in options.items()})
+        return self.start()
+
+    stop = kill
+
+
+class Sentinel(RedisServer):
+    SENTINEL = True
+
+    def _argv(self, file):
+        return ["redis-server", file, "--sentinel"]
+
+
+class WatchedPair:
+    """A master, a replica and three Sentinels that watch them under @name."""
+
+    def __init__(self, folder, name="mymaster", down_after_ms=500, **options):
+        self.name = name
+        self.servers = [RedisServer(folder / f"server{i}", **options) for i in range(2)]
+        self.servers[1].options["replicaof"] = f"127.0.0.1 {self.servers[0].port}"
+        password = options.get("requirepass")
+        if password:
+            for server in self.servers:
+                server.options["masterauth"] = password
+        lines = [f"sentinel monitor {name} 127.0.0.1 {self.servers[0].port} 2",
+                 f"sentinel down-after-milliseconds {name} {down_after_ms}",
+                 f"sentinel failover-timeout {name} 3000",
+                 f"sentinel parallel-syncs {name} 1"]
+        if password:
+            lines.append(f"sentinel auth-pass {name} {password}")
+        self.sentinels = [Sentinel(folder / f"sentinel{i}", lines=lines)
+                          for i in range(3)]
+
+    @property
+    def addresses(self):
+        return [sentinel.address for sentinel in self.sentinels]
+
+    def start(self):
+        for server in self.servers:
+            server.start()
+        wait_until(lambda: "master_link_status:up" in
+                   self.servers[1].command("INFO", "replication"), "the replica follows")
+        for sentinel in self.sentinels:
+            sentinel.start()
+        wait_until(self._agreed, "the sentinels know each other and the replica")
+        return self
+
+    def _agreed(self):
+        for sentinel in self.sentinels:
+            facts = sentinel.command("SENTINEL", "MASTER", self.name)
+            known = dict(zip(facts[::2], facts[1::2]))
+            if known["num-other-sentinels"] != "2" or known["num-slaves"] != "1":
+                return False
+            replica = sentinel.command("SENTINEL", "REPLICAS", self.name)[0]
+            state = dict(zip(replica[::2], replica[1::2]))
+            if state["master-link-status"] != "ok":
+                return False
+        return True
+
+    def master(self):
+        """The server that the first sentinel that answers calls the master."""
+        for sentinel in self.sentinels:
+            try:
+                address = sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
+            except OSError:
+                continue
+            return next(s for s in self.servers if str(s.port) == address[1])
+        raise AssertionError("no sentinel answers")
+
+    def other(self):
+        return next(s for s in self.servers if s is not self.master())
+
+    def stop(self):
+        for server in self.sentinels + self.servers:
+            server.kill()
+
+
+class Cluster:
+    """Masters that share the slots evenly, without replicas."""
+
+    def __init__(self, folder, masters=3, **options):
+        self.servers = []
+        for i in range(masters):
+            server = RedisServer(
+                folder / f"node{i}", cluster_enabled="yes", cluster_node_timeout=1000,
+                cluster_port=free_port(), cluster_require_full_coverage="no", **options)
+            self.servers.append(server)
+
+    @property
+    def addresses(self):
+        return [server.address for server in self.servers]
+
+    def start(self):
+        for server in self.servers:
+            server.start()
+        share = -(-SLOTS // len(self.servers))
+        for i, server in enumerate(self.servers):
+            server.command("CLUSTER", "ADDSLOTSRANGE", i * share,
+                           min((i + 1) * share, SLOTS) - 1)
+            server.command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+        for server in self.servers[1:]:
+            self.servers[0].command("CLUSTER", "MEET", "127.0.0.1", server.port,
+                                    server.options["cluster-port"])
+        wait_until(self.is_ok, "the cluster is complete")
+        return self
+
+    def is_ok(self):
+        for server in self.servers:
+            info = server.command("CLUSTER", "INFO")
+            if ("cluster_state:ok" not in info or
+                    f"cluster_known_nodes:{len(self.servers)}" not in info or
+                    f"cluster_slots_assigned:{SLOTS}" not in info or
+                    len(server.command("CLUSTER", "SLOTS")) < len(self.servers)):
+                return False
+        return True
+
+    def owner(self, slot):
+        for first, last, (host, port, *_), *_ in self.servers[0].command("CLUSTER", "SLOTS"):
+            if first <= slot <= last:
+                return next(s for s in self.servers if s.port == port)
+        raise AssertionError(f"nobody has slot {slot}")
+
+    def node_id(self, server):
+        return server.command("CLUSTER", "MYID")
+
+    def begin_move(self, slot, to):
+        """From now on the slot is being moved: ASK for keys that are not there."""
+        source = self.owner(slot)
+        to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
+        source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(to))
+        return source
+
+    def move_keys(self, slot, source, to):
+        while True:
+            keys = source.command("CLUSTER", "GETKEYSINSLOT", slot, 100)
+            if not keys:
+                return
+            source.command("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
+
+    def finish_move(self, slot, source, to):
+        for server in [to, source, *(s for s in self.servers if s not in (to, source))]:
+            server.command("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(to))
+
+    def move(self, slot, to):
+        source = self.begin_move(slot, to)
+        self.move_keys(slot, source, to)
+        self.finish_move(slot, source, to)
+
+    def stop(self):
+        for server in self.servers:
+            server.kill()
