@@ -6,9 +6,9 @@
 
 /*
  * One server, kept connected: connects, and connects again after a growing pause with
- * jitter; slowly where somebody must mend something first. Calls that come while the first
- * attempt is under way, or the first after a loss, wait as long as they have time; when
- * that failed new ones are not taken until the server is back.
+ * jitter; slowly where somebody must mend something first. Calls that come while the
+ * first attempt is under way, or the first after a loss, wait as long as they have time;
+ * when that failed new ones are not taken until the server is back.
  */
 
 struct redis_node;
