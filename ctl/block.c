@@ -69,9 +69,13 @@ static void print_blocked(
 {
 	const json_t *until = json_object_get(reply, "until");
 	const char *note = json_string_value(json_object_get(reply, "note"));
+	const char *subject = json_string_value(json_object_get(reply, "subject"));
 	char value[1200], when[TIME_TEXT_MAX];
 
-	printable(value, sizeof(value), line->argument[1], strlen(line->argument[1]));
+	/* As the daemon understood it: "192.0.2.0/24" for "192.0.2." */
+	if (!subject)
+		subject = line->argument[1];
+	printable(value, sizeof(value), subject, strlen(subject));
 	printf("%s %s is blocked", line->argument[0], value);
 	if (json_is_integer(until))
 		printf(" until %s", time_text(json_integer_value(until), when));
@@ -124,7 +128,8 @@ int cmd_block(int argc, char **argv)
 	if (duration)
 		json_object_set_new(
 		    message, "for", json_integer((json_int_t)(ms / 1000)));
-	if (reason && json_object_set_new(message, "reason", json_string(reason)) < 0) {
+	if (reason && reason[0] &&
+	    json_object_set_new(message, "reason", json_string(reason)) < 0) {
 		json_decref(message);
 		return ctl_wrong_use(argv[0], line.usage, "TEXT is no UTF-8");
 	}
@@ -148,16 +153,17 @@ int cmd_unblock(int argc, char **argv)
 	};
 	CLEANUP(config_unrefp) struct config *config = NULL;
 	CLEANUP(json_decrefp) json_t *reply = NULL;
-	char value[1200];
+	char value[1200], by[BY_MAX + 1];
 
 	int code = parse(&line, argc, argv);
 	if (code < 0)
 		code = ctl_load_config(line.file, 0, &config);
 	if (code != 0)
 		return code;
+	asker(config, by);
 	json_t *message = json_pack(
-	    "{s:s, s:s, s:s}", "command", "unblock", "kind", line.argument[0], "value",
-	    line.argument[1]);
+	    "{s:s, s:s, s:s, s:s}", "command", "unblock", "kind", line.argument[0],
+	    "value", line.argument[1], "by", by);
 	if (!message)
 		return ctl_wrong_use(argv[0], line.usage, "VALUE is no UTF-8");
 	code = ctl_ask(argv[0], config, message, &reply);
