@@ -2,13 +2,16 @@
 /*
  * `postern explain`: one policy request as the daemon would judge it, check by check.
  * Reads the configuration, asks no daemon, no store and no counter, charges nothing.
- * Lists with entries from DNS are resolved first.
+ * Lists with entries from DNS are resolved first. With --live the daemon says it, by its
+ * blocks and counters.
  */
+#include "policyd/core/explain.h"
 #include "common/cleanup.h"
 #include "common/config.h"
 #include "common/names_config.h"
 #include "common/printable.h"
 #include "common/service.h"
+#include "ctl/ask.h"
 #include "ctl/ctl.h"
 #include "policyd/core/decide.h"
 
@@ -25,7 +28,7 @@ struct explain {
 	const char *file;
 	const char *attributes; /* a captured request, or NULL */
 	char bytes[PROTOCOL_REQUEST_MAX + 1];
-	bool json;
+	bool json, live;
 	struct request request;
 	struct facts facts;
 	struct plan plan;
@@ -37,8 +40,8 @@ static const char usage[] =
     "                       [--recipient R] [--state RCPT] [--tls] [--helo H] [--name "
     "N]\n"
     "                       [--recipients N] [--size BYTES] [--context TEXT]\n"
-    "                       [-c FILE] [--json]\n"
-    "       postern explain --attributes FILE [-c FILE] [--json]\n";
+    "                       [--live] [-c FILE] [--json]\n"
+    "       postern explain --attributes FILE [--live] [-c FILE] [--json]\n";
 
 static struct slice slice(const char *text)
 {
@@ -86,6 +89,7 @@ enum option_id {
 	OPTION_SIZE,
 	OPTION_CONTEXT,
 	OPTION_ATTRIBUTES,
+	OPTION_LIVE,
 	OPTION_JSON,
 };
 
@@ -103,6 +107,7 @@ static const struct option options[] = {
     {"size", required_argument, NULL, OPTION_SIZE},
     {"context", required_argument, NULL, OPTION_CONTEXT},
     {"attributes", required_argument, NULL, OPTION_ATTRIBUTES},
+    {"live", no_argument, NULL, OPTION_LIVE},
     {"json", no_argument, NULL, OPTION_JSON},
     {NULL, 0, NULL, 0},
 };
@@ -157,6 +162,9 @@ static const char *take_option(struct explain *explain, int id, const char *valu
 		break;
 	case OPTION_ATTRIBUTES:
 		explain->attributes = value;
+		break;
+	case OPTION_LIVE:
+		explain->live = true;
 		break;
 	case OPTION_JSON:
 		explain->json = true;
@@ -233,237 +241,168 @@ static int take_options(struct explain *explain, int argc, char **argv)
 	return 0;
 }
 
-static const char *result_word(enum check_result result, bool shadow)
+static const char *text_of(const json_t *object, const char *key)
 {
-	switch (result) {
-	case CHECK_NOT_APPLICABLE:
-		return "not applicable";
-	case CHECK_PASSED:
-		return "passed";
-	case CHECK_OBJECTED:
-		return shadow ? "objected (shadow)" : "objected";
-	case CHECK_CANNOT_TELL:
-		return "cannot tell";
-	case CHECK_NOT_REACHED:
-		return "not asked";
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+static void print_shown(const char *text)
+{
+	char shown[4096];
+
+	printable(shown, sizeof(shown), text, strlen(text));
+	fputs(shown, stdout);
+}
+
+static void print_entry(const json_t *match)
+{
+	const json_t *line = json_object_get(match, "line");
+
+	printf("%-18s  entry ", "");
+	print_shown(text_of(match, "entry"));
+	if (line) {
+		fputs(" at ", stdout);
+		print_shown(text_of(match, "file"));
+		printf(":%" JSON_INTEGER_FORMAT, json_integer_value(line));
 	}
-	return "?";
-}
-
-/* What is counted, in the words of the configuration. */
-static const char *unit(enum limit_count count)
-{
-	switch (count) {
-	case COUNT_MESSAGES:
-		return "messages";
-	case COUNT_RECIPIENTS:
-		return "recipients";
-	case COUNT_BYTES:
-		return "bytes";
-	case COUNT_REFUSALS:
-		return "refusals";
-	case COUNT_CLIENTS:
-		return "clients";
-	case COUNT_COUNTRIES:
-		return "countries";
-	case COUNT_SENDERS:
-		return "senders";
-	}
-	return "";
-}
-
-/* "looks at 1 messages for ada@example.org", "counts country DE for ...". */
-static void explain_charge(
-    const struct config *config, const struct charge *charge, char *buf, size_t size)
-{
-	const struct limit *limit = &config->limits[charge->limit];
-	const char *does = charge->look ? "looks at" : "counts";
-	char what[CHARGE_MEMBER_MAX + 32];
-
-	if (charge->member_len > 0)
-		snprintf(
-		    what, sizeof(what), "%.*s among its %s", (int)charge->member_len,
-		    charge->member, unit(limit->count));
-	else
-		snprintf(
-		    what, sizeof(what), "%llu %s", (unsigned long long)charge->amount,
-		    unit(limit->count));
-	snprintf(
-	    buf, size, "%s %s %s for %s (max %llu in %us)%s", limit->name, does, what,
-	    charge->key + charge->subject_at, (unsigned long long)charge->max,
-	    charge->window_s, limit->shadow ? " in shadow" : "");
-}
-
-/* The `limits` line: what would be asked, since no counter is. */
-static void explain_limits(
-    const struct config *config, const struct explain *explain, char *buf, size_t size)
-{
-	const struct plan *plan = &explain->plan;
-	size_t len = 0;
-
-	buf[0] = '\0';
-	for (size_t i = 0; i < plan->charges_count && len < size; i++) {
-		char one[512];
-		explain_charge(config, &plan->charges[i], one, sizeof(one));
-		len += (size_t)snprintf(
-		    buf + len, size - len, "%s%s", i > 0 ? "; " : "", one);
-	}
-	if (plan->charges_count == 0)
-		snprintf(
-		    buf, size, "%s",
-		    plan->verdict.check == CHECK_LIMITS ? plan->verdict.text
-							: "no limit counts this request");
-}
-
-/* The text of one check's line; points into @buf or static. */
-static const char *why_text(
-    const struct config *config, const struct explain *explain, enum check_id id,
-    char *buf, size_t size)
-{
-	const struct finding *finding = &explain->trace.checks[id].finding;
-
-	if (id == CHECK_LIMITS) {
-		explain_limits(config, explain, buf, size);
-		return buf;
-	}
-	return finding->why;
-}
-
-static enum check_result result_of(const struct explain *explain, enum check_id id)
-{
-	if (id != CHECK_LIMITS)
-		return explain->trace.checks[id].finding.result;
-	if (explain->plan.verdict.check == CHECK_LIMITS)
-		return CHECK_OBJECTED;
-	if (explain->plan.refused)
-		return CHECK_NOT_REACHED;
-	return explain->plan.charges_count > 0 ? CHECK_PASSED : CHECK_NOT_APPLICABLE;
-}
-
-static void print_entry(const struct list_match *match)
-{
-	char entry[256], reason[256];
-
-	printable(entry, sizeof(entry), match->text, strlen(match->text));
-	printf("%-18s  entry %s", "", entry);
-	if (match->where.line > 0)
-		printf(" at %s:%u", match->where.file, match->where.line);
-	if (match->reason) {
-		printable(reason, sizeof(reason), match->reason, strlen(match->reason));
-		printf(" (%s)", reason);
+	if (json_object_get(match, "reason")) {
+		fputs(" (", stdout);
+		print_shown(text_of(match, "reason"));
+		putchar(')');
 	}
 	putchar('\n');
 }
 
-static void print_text(const struct config *config, const struct explain *explain)
+static void print_text(const json_t *root)
 {
-	char buf[2048], action[VERDICT_WIRE_MAX], shown[VERDICT_WIRE_MAX * 2];
+	const json_t *check, *limits = json_object_get(root, "limits");
+	size_t i;
 
-	for (unsigned i = 0; i < CHECK_COUNT; i++) {
-		enum check_id id = (enum check_id)i;
-		const struct finding *finding = &explain->trace.checks[i].finding;
-		printf(
-		    "%-18s  %-17s  %s\n", check_name(id),
-		    result_word(result_of(explain, id), explain->trace.checks[i].shadow),
-		    why_text(config, explain, id, buf, sizeof(buf)));
-		if (id != CHECK_LIMITS && finding->matched)
-			print_entry(&finding->match);
+	json_array_foreach(json_object_get(root, "checks"), i, check)
+	{
+		const json_t *match = json_object_get(check, "match");
+		bool shadow = json_is_true(json_object_get(check, "shadow"));
+		char result[64];
+		snprintf(
+		    result, sizeof(result), "%s%s", text_of(check, "result"),
+		    shadow ? " (shadow)" : "");
+		printf("%-18s  %-17s  ", text_of(check, "check"), result);
+		print_shown(text_of(check, "why"));
+		putchar('\n');
+		if (match)
+			print_entry(match);
 	}
-	verdict_action_text(&explain->plan.verdict, "", action);
-	printable(shown, sizeof(shown), action, strlen(action));
-	printf("\nreply: %s\n", shown);
-	if (explain->plan.refused && explain->plan.charges_count > 0)
-		printf("Nothing was counted: the daemon would count the refusal.\n");
-	else if (explain->plan.charges_count > 0)
-		printf("Counters were not asked: a limit that is full would refuse.\n");
-}
-
-static json_t *entry_json(const struct list_match *match)
-{
-	json_t *entry = json_object();
-
-	json_object_set_new(entry, "entry", json_string(match->text));
-	if (match->where.line > 0) {
-		json_object_set_new(entry, "file", json_string(match->where.file));
-		json_object_set_new(entry, "line", json_integer(match->where.line));
-	}
-	if (match->reason)
-		json_object_set_new(entry, "reason", json_string(match->reason));
-	return entry;
-}
-
-static json_t *limits_json(const struct config *config, const struct plan *plan)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < plan->charges_count; i++) {
-		const struct charge *charge = &plan->charges[i];
-		const struct limit *limit = &config->limits[charge->limit];
-		json_t *one = json_pack(
-		    "{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "limit", limit->name,
-		    "subject", charge->key + charge->subject_at, "count",
-		    unit(limit->count), "amount", (json_int_t)charge->amount, "max",
-		    (json_int_t)charge->max, "window", (json_int_t)charge->window_s,
-		    "charges", !charge->look);
-		if (charge->member_len > 0)
-			json_object_set_new(
-			    one, "member",
-			    json_stringn(charge->member, charge->member_len));
-		json_array_append_new(list, one);
-	}
-	return list;
-}
-
-static void print_json(const struct config *config, const struct explain *explain)
-{
-	char buf[2048], action[VERDICT_WIRE_MAX];
-	json_t *root = json_object(), *checks = json_array();
-
-	for (unsigned i = 0; i < CHECK_COUNT; i++) {
-		enum check_id id = (enum check_id)i;
-		const struct finding *finding = &explain->trace.checks[i].finding;
-		json_t *check = json_object();
-		json_object_set_new(check, "check", json_string(check_name(id)));
-		json_object_set_new(
-		    check, "result",
-		    json_string(result_word(result_of(explain, id), false)));
-		json_object_set_new(
-		    check, "shadow", json_boolean(explain->trace.checks[i].shadow));
-		json_object_set_new(
-		    check, "why",
-		    json_string(why_text(config, explain, id, buf, sizeof(buf))));
-		if (id != CHECK_LIMITS && finding->matched)
-			json_object_set_new(check, "match", entry_json(&finding->match));
-		json_array_append_new(checks, check);
-	}
-	verdict_action_text(&explain->plan.verdict, "", action);
-	json_object_set_new(root, "checks", checks);
-	json_object_set_new(root, "limits", limits_json(config, &explain->plan));
-	json_object_set_new(root, "reply", json_string(action));
-	json_dumpf(root, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+	fputs("\nreply: ", stdout);
+	print_shown(text_of(root, "reply"));
 	putchar('\n');
-	json_decref(root);
+	if (json_is_true(json_object_get(root, "live")))
+		puts("Blocks and counters are the daemon's; nothing was charged.");
+	else if (json_array_size(limits) > 0)
+		puts(
+		    json_is_true(json_object_get(root, "refused"))
+			? "Nothing was counted: the daemon would count the refusal."
+			: "Counters were not asked: a limit that is full would refuse.");
+}
+
+/* ---- by the daemon ---- */
+
+static void put_attribute(FILE *out, const char *name, struct slice value)
+{
+	if (value.data)
+		fprintf(out, "%s=%.*s\n", name, (int)value.len, value.data);
+}
+
+/* The request as Postfix would spell it; the caller's. */
+static char *spell(const struct request *request)
+{
+	const struct {
+		const char *name;
+		struct slice value;
+	} attributes[] = {
+	    {"protocol_state", request->state_name},
+	    {"helo_name", request->helo_name},
+	    {"queue_id", request->queue_id},
+	    {"sender", request->sender},
+	    {"recipient", request->recipient},
+	    {"recipient_count", request->recipient_count},
+	    {"client_address", request->client_address},
+	    {"client_name", request->client_name},
+	    {"reverse_client_name", request->reverse_client_name},
+	    {"server_port", request->server_port},
+	    {"instance", request->instance},
+	    {"size", request->size},
+	    {"policy_context", request->policy_context},
+	    {"sasl_method", request->sasl_method},
+	    {"sasl_username", request->sasl_username},
+	    {"encryption_protocol", request->encryption_protocol},
+	};
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return NULL;
+	fputs("request=smtpd_access_policy\n", out);
+	for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
+		put_attribute(out, attributes[i].name, attributes[i].value);
+	putc('\n', out);
+	fclose(out);
+	return text;
+}
+
+/* 0 and the answer, or the exit code. */
+static int ask_daemon(
+    const struct config *config, const struct explain *explain, json_t **ret)
+{
+	char *text = spell(&explain->request);
+	json_t *message = json_pack("{s:s, s:s?}", "command", "explain", "request", text);
+
+	free(text);
+	if (!message)
+		return wrong_use("a value is no UTF-8");
+	return ctl_ask("explain", config, message, ret);
+}
+
+/* ---- by the files ---- */
+
+static json_t *ask_files(struct config *config, struct explain *explain)
+{
+	const struct explanation explanation = {
+	    .config = config,
+	    .plan = &explain->plan,
+	    .trace = &explain->trace,
+	    .verdict = &explain->plan.verdict,
+	};
+
+	names_resolve_once(config);
+	facts_read(config, &explain->request, &explain->facts);
+	decide(config, &explain->facts, &explain->plan, &explain->trace);
+	return explain_json(&explanation);
 }
 
 int cmd_explain(int argc, char **argv)
 {
 	CLEANUP(config_unrefp) struct config *config = NULL;
 	struct explain *explain = calloc(1, sizeof(*explain));
+	json_t *root = NULL;
 
 	if (!explain)
 		return EXIT_FAILURE;
 	int r = take_options(explain, argc, argv);
 	if (r == 0)
-		r = ctl_load_config(explain->file, CONFIG_LOAD_GEOIP, &config);
-	if (r == 0) {
-		names_resolve_once(config);
-		facts_read(config, &explain->request, &explain->facts);
-		decide(config, &explain->facts, &explain->plan, &explain->trace);
-		if (explain->json)
-			print_json(config, explain);
-		else
-			print_text(config, explain);
-	}
+		r = ctl_load_config(
+		    explain->file, explain->live ? 0 : CONFIG_LOAD_GEOIP, &config);
+	if (r == 0 && explain->live)
+		r = ask_daemon(config, explain, &root);
+	else if (r == 0)
+		root = ask_files(config, explain);
+	if (r == 0 && explain->json)
+		ctl_print_json(root);
+	else if (r == 0)
+		print_text(root);
+	json_decref(root);
 	free(explain);
 	return r;
 }

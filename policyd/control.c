@@ -24,6 +24,7 @@ static const struct command {
 	bool is_login; /* the login socket takes it */
 	control_command *run;
 } commands[] = {
+    {"explain", false, control_explain},
     {"reset", false, control_reset},
     {"status", false, control_status},
     {"usage", false, control_usage},

@@ -3,8 +3,7 @@
 
 #include "common/config.h"
 #include "common/sockets.h"
-#include "policyd/blocks.h"
-#include "policyd/logins.h"
+#include "policyd/gather.h"
 #include "policyd/reload.h"
 #include "policyd/store.h"
 
@@ -30,6 +29,7 @@ void control_sockets_close(struct control_sockets *sockets);
 struct control_parts {
 	struct reload *reload;
 	struct store *memory; /* the daemon's */
+	struct remembered remembered;
 };
 
 struct control;

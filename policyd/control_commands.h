@@ -38,6 +38,7 @@ typedef void control_command(
     struct control_context *context, struct control_request *request,
     const json_t *message);
 
+control_command control_explain;
 control_command control_reset;
 control_command control_status;
 control_command control_usage;

@@ -272,6 +272,7 @@ static int start_control(struct daemon *daemon)
 	struct control_parts parts = {
 	    .reload = daemon->reload,
 	    .memory = daemon->store,
+	    .remembered = daemon->remembered,
 	};
 
 	if (sockets->control_fd < 0 && sockets->login_fd < 0)
