@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/host_dns.h"
+#include "common/name_file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -10,11 +11,16 @@
 #include <pthread.h>
 #include <search.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+/* An answer that is as before: how old the file may say it is. */
+#define KEEP_MS (10 * 60 * 1000)
 
 /* Names resolved at the same time: what a resolver takes without dropping. */
 #define RUNNING_MAX 256
@@ -56,7 +62,13 @@ struct names {
 	int offer_result;
 	bool tried, stopping;
 
+	/* Set before the first work. */
+	char *keep_path; /* NULL: nothing is kept */
+	bool keep_save;
+
 	/* The thread's own. */
+	bool unsaved, save_failed;
+	int64_t saved_ms;
 	struct binding *binding;
 	struct dns *dns;
 };
@@ -237,6 +249,74 @@ static void publish(struct binding *binding, bool all)
 		binding->names[i]->changed = false;
 }
 
+/* ---- keeping ---- */
+
+__attribute__((format(printf, 3, 4))) static void tell(
+    const struct names *names, enum log_level level, const char *format, ...)
+{
+	char line[STATE_FILE_ERROR_MAX + 200];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	names->say(level, line);
+}
+
+static void load(struct names *names, const struct binding *binding)
+{
+	char errbuf[STATE_FILE_ERROR_MAX];
+
+	if (names->keep_path &&
+	    name_file_load(
+		names->keep_path, binding->names, binding->names_count, &names->times,
+		clock_ms(), (int64_t)time(NULL), errbuf) < 0)
+		tell(
+		    names, LOG_LEVEL_ERROR,
+		    "%s; what names stand for is learnt from DNS anew", errbuf);
+}
+
+static void save(struct names *names, int64_t now_ms)
+{
+	char errbuf[STATE_FILE_ERROR_MAX];
+	const struct binding *binding = names->binding;
+
+	names->saved_ms = now_ms;
+	names->unsaved = false;
+	if (name_file_save(
+		names->keep_path, binding->names, binding->names_count, now_ms,
+		(int64_t)time(NULL), errbuf) == 0) {
+		names->save_failed = false;
+		return;
+	}
+	/* Told once; tried again as often as it would be written. */
+	if (!names->save_failed)
+		tell(
+		    names, LOG_LEVEL_ERROR,
+		    "%s; a restart while DNS is away does not know the hosts behind "
+		    "names: let the daemon's user write there",
+		    errbuf);
+	names->save_failed = true;
+}
+
+static void note_changes(struct names *names)
+{
+	for (size_t i = 0; i < names->binding->names_count; i++)
+		names->unsaved |= names->binding->names[i]->changed;
+}
+
+static void keep(struct names *names, bool at_end)
+{
+	int64_t now_ms = clock_ms();
+
+	if (!names->keep_path || !names->keep_save || !names->binding ||
+	    names->binding->names_count == 0)
+		return;
+	if (now_ms - names->saved_ms >= KEEP_MS ||
+	    (names->unsaved && names->binding->running == 0) || at_end)
+		save(names, now_ms);
+}
+
 /* ---- the thread ---- */
 
 /* Its questions are answered as failed by dns_free(), which tells nothing about names. */
@@ -258,6 +338,8 @@ static void take_offer(struct names *names, const struct names_work *offer)
 	int r = binding_new(offer, names->binding, &next);
 	if (r == 0) {
 		struct binding *old = names->binding;
+		if (!old)
+			load(names, next);
 		names->binding = next;
 		publish(next, true);
 		binding_free(old, next);
@@ -353,12 +435,15 @@ static void *resolver(void *context)
 			take_offer(names, offer);
 		if (names->binding) {
 			next_ms = advance(names, clock_ms());
+			note_changes(names);
 			publish(names->binding, false);
+			keep(names, false);
 			tell_tried(names);
 		}
 		wait_for_work(names, next_ms);
 	}
 	abort_running(names);
+	keep(names, true);
 	names->binding = binding_free(names->binding, NULL);
 	return NULL;
 }
@@ -410,8 +495,16 @@ struct names *names_free(struct names *names)
 	pthread_cond_destroy(&names->changed);
 	pthread_mutex_destroy(&names->lock);
 	close(names->wake_fd);
+	free(names->keep_path);
 	free(names);
 	return NULL;
+}
+
+int names_keep(struct names *names, const char *path, bool save_too)
+{
+	names->keep_path = strdup(path);
+	names->keep_save = save_too;
+	return names->keep_path ? 0 : -ENOMEM;
 }
 
 /* Signals are for other threads. */

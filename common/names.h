@@ -26,6 +26,13 @@ extern const struct name_times names_times;
  * errno. */
 int names_new(const struct name_times *times, names_say *say, struct names **ret);
 
+/*
+ * Keeps what names stand for in the file @path (common/name_file.h): read with the first
+ * work, for names that DNS has not answered for yet; written, where @save_too, when it
+ * changed. Before the first names_take(). 0 or -ENOMEM.
+ */
+int names_keep(struct names *names, const char *path, bool save_too);
+
 struct names_list {
 	char label[128]; /* for messages: "relay.hosts" */
 	struct host_dns *dns;

@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,6 +34,9 @@
 /* How long the messages under way may take to end; the parent waits for 15 s. */
 #define STOP_WAIT_MS 10000
 #define TICK_MS      20
+
+/* Behind milter.dkim.state: what names in relay.hosts stand for. */
+#define NAMES_SUFFIX ".names"
 
 struct child {
 	const char *config_path;
@@ -85,6 +89,19 @@ static void watch_keys(struct child *child, struct generation *generation)
 	gate_take(
 	    child->gate, generation->gate,
 	    wait_ms < GATE_WAIT_MS ? wait_ms : GATE_WAIT_MS);
+}
+
+/*
+ * A relay host that is known by a DNS name alone must not turn into a stranger, whose
+ * mail leaves unsigned, because this process is young and DNS is away.
+ */
+static int keep_names(struct child *child, const struct config *config)
+{
+	char path[PATH_MAX];
+	if (config->milter.dkim.state[0] == '\0')
+		return 0;
+	snprintf(path, sizeof(path), "%s" NAMES_SUFFIX, config->milter.dkim.state);
+	return names_keep(child->names, path, child->first);
 }
 
 /* NULL: all is in the log. @consequence ends the sentence about a broken file. */
@@ -335,6 +352,7 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	log_set_level(generation->config->log.level);
 	log_notices(&child, generation->config);
 	if (names_start(!first, &child.names) < 0 ||
+	    keep_names(&child, generation->config) < 0 ||
 	    names_take_config(child.names, generation->config, NAMES_RELAY) < 0 ||
 	    gate_new(say, first, &child.gate) < 0 ||
 	    generation_slot_new(generation, &child.slot) < 0) {

@@ -3,15 +3,8 @@
 
 #include "common/cleanup.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* 200 bytes a record: more than a hundred thousand of them. */
 #define FILE_MAX_BYTES (32 * 1024 * 1024)
@@ -28,61 +21,7 @@ static void string_freep(char **string)
 	free(*string);
 }
 
-static void fd_closep(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-}
-
-__attribute__((format(printf, 3, 4))) static int complain(
-    const char *path, char *buf, const char *format, ...)
-{
-	char text[GATE_FILE_ERROR_MAX];
-	va_list args;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	snprintf(buf, GATE_FILE_ERROR_MAX, "%.250s %.140s", path, text);
-	return -1;
-}
-
 /* ---- loading ---- */
-
-/* 0 and the text, 1: there is no such file, -1 after a complaint. */
-static int read_whole(const char *path, char **ret, size_t *ret_len, char *errbuf)
-{
-	struct stat st;
-	/* Without O_NONBLOCK a FIFO would hold the start for ever. */
-	CLEANUP(fd_closep)
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 && errno == ENOENT)
-		return 1;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return complain(path, errbuf, "cannot be read: %s", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return complain(path, errbuf, "is no regular file");
-	if (st.st_size > FILE_MAX_BYTES)
-		return complain(
-		    path, errbuf, "is too large (%lld bytes)", (long long)st.st_size);
-	CLEANUP(string_freep) char *text = malloc((size_t)st.st_size + 1);
-	size_t len = 0;
-	if (!text)
-		return complain(path, errbuf, "cannot be read: out of memory");
-	while (len < (size_t)st.st_size) {
-		ssize_t n = read(fd, text + len, (size_t)st.st_size - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return complain(
-			    path, errbuf, "cannot be read: %s", strerror(errno));
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	*ret = TAKE(text);
-	*ret_len = len;
-	return 0;
-}
 
 /* True when the entry is one; @ret_pair is NULL when nobody asks for that record. */
 static bool read_entry(
@@ -114,7 +53,7 @@ static int take_entries(
 	json_array_foreach(records, i, entry)
 	{
 		if (!read_entry(entry, view, &pair, &seen))
-			return complain(
+			return state_file_complain(
 			    path, errbuf, "is broken: record %zu is not understood", i);
 	}
 	json_array_foreach(records, i, entry)
@@ -139,19 +78,20 @@ int gate_file_load(
 	size_t len = 0;
 	int version;
 
-	int r = read_whole(path, &text, &len, errbuf);
+	int r = state_file_read(path, FILE_MAX_BYTES, &text, &len, errbuf);
 	if (r != 0)
 		return r < 0 ? -1 : 0;
 	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 	if (!root)
-		return complain(
+		return state_file_complain(
 		    path, errbuf, "is broken: line %d: %s", error.line, error.text);
 	if (json_unpack(root, "{s:i}", "version", &version) < 0 || version != VERSION)
-		return complain(
+		return state_file_complain(
 		    path, errbuf, "is broken: its version is not %d", VERSION);
 	json_t *records = json_object_get(root, "records");
 	if (!json_is_array(records))
-		return complain(path, errbuf, "is broken: it has no list of records");
+		return state_file_complain(
+		    path, errbuf, "is broken: it has no list of records");
 	return take_entries(records, view, now_s, path, errbuf);
 }
 
@@ -184,54 +124,13 @@ static char *print(const struct gate_view *view)
 	return json_dumps(root, JSON_INDENT(1));
 }
 
-static int write_all(int fd, const char *text)
-{
-	size_t len = strlen(text);
-	while (len) {
-		ssize_t n = write(fd, text, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		text += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd);
-}
-
-/* The new name has to be on the disk too. */
-static void sync_folder(const char *path)
-{
-	CLEANUP(string_freep) char *folder = strdup(path);
-	char *slash = folder ? strrchr(folder, '/') : NULL;
-	if (!slash)
-		return;
-	slash[slash == folder ? 1 : 0] = '\0';
-	CLEANUP(fd_closep) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0)
-		fsync(fd);
-}
-
 int gate_file_save(
     const char *path, const struct gate_view *view,
     char errbuf[static GATE_FILE_ERROR_MAX])
 {
 	CLEANUP(string_freep) char *text = print(view);
-	CLEANUP(string_freep) char *draft = NULL;
-	if (!text || asprintf(&draft, "%s.new", path) < 0) {
-		draft = NULL;
-		return complain(path, errbuf, "cannot be written: out of memory");
-	}
-	/* What a death left behind; O_EXCL then follows nobody's link. */
-	unlink(draft);
-	CLEANUP(fd_closep)
-	int fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write_all(fd, text) < 0 || rename(draft, path) < 0) {
-		int code = errno;
-		if (fd >= 0)
-			unlink(draft);
-		return complain(path, errbuf, "cannot be written: %s", strerror(code));
-	}
-	sync_folder(path);
-	return 0;
+	if (!text)
+		return state_file_complain(
+		    path, errbuf, "cannot be written: out of memory");
+	return state_file_write(path, text, errbuf);
 }

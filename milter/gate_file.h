@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #pragma once
 
+#include "common/state_file.h"
 #include "milter/gate_view.h"
 
 #include <stddef.h>
@@ -11,7 +12,7 @@
  * so is a record whose key is another one now.
  */
 
-#define GATE_FILE_ERROR_MAX 400
+#define GATE_FILE_ERROR_MAX STATE_FILE_ERROR_MAX
 
 /*
  * Gives the pairs of @view what @path knows of them. 0, also when there is no such file;

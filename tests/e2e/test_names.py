@@ -190,6 +190,31 @@ def test_the_milter_knows_the_same_relay_hosts(milter, dns):  # noqa: F811
         assert unsigned(reply) != is_signed, reply
 
 
+def test_the_milter_knows_its_relay_hosts_while_dns_is_away(milter_at_rest, dns):  # noqa: F811
+    """A restart, and a child that is started again: neither turns them into strangers."""
+    daemon = milter_at_rest
+    daemon.allow("the last good answer is kept|was killed by signal 9")
+    dns.say("add a.example A 60 192.0.2.1")
+    settings = {"relay": {"hosts": ["a.example/a"]},
+                "dns": {"servers": [dns.address], "timeout": "300ms"},
+                "milter": {"dkim": {"state": str(daemon.run / "dkim.json")}}}
+    headers = [("From", " <ada@example.org>")]
+
+    def assert_signed():
+        with daemon.session(dict(STRANGER, **{"{client_addr}": "192.0.2.1"})) as session:
+            daemon.assert_signed(headers, b"hello\r\n", session.message(headers))
+    daemon.start(settings)
+    assert_signed()
+    dns.say("mode * servfail")
+    (child,) = daemon.children()
+    os.kill(child, signal.SIGKILL)
+    daemon.daemon.process.wait_for_line("child 0 serves again")
+    assert_signed()
+    daemon.daemon.stop()
+    daemon.daemon.start()
+    assert_signed()
+
+
 def test_explain_asks_dns(policyd, dns):
     dns.say("add a.example A 60 192.0.2.1")
     daemon = policyd(["a.example/a"])

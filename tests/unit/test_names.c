@@ -366,6 +366,49 @@ static void test_unusable_records(void **state)
 	names_free(names);
 }
 
+/* ---- what is kept over a restart ---- */
+
+static void test_kept_over_a_restart(void **state)
+{
+	static const char path[] = "/tmp/postern-test-names.json";
+	struct names *names = new_names();
+
+	(void)state;
+	remove(path);
+	assert_int_equal(names_keep(names, path, true), 0);
+	dns_server_say(&server, "add a.example A 0 192.0.2.1");
+	dns_server_say(&server, "add a.example AAAA 0 2001:db8::1");
+	dns_server_say(&server, "add s.example TXT 0 v=spf1 ip4:198.51.100.0/24 -all");
+	struct host_list *list =
+	    take(names, "a.example s.example/spf gone.example", PATIENCE_MS, NULL);
+	assert_int_equal(match(list, "192.0.2.1"), HOST_MATCH);
+	names_free(names);
+
+	dns_server_say(&server, "mode * servfail");
+	names = new_names();
+	assert_int_equal(names_keep(names, path, false), 0);
+	list = take(names, "a.example s.example/spf new.example", PATIENCE_MS, NULL);
+	assert_int_equal(match(list, "192.0.2.1"), HOST_MATCH);
+	assert_int_equal(match(list, "2001:db8::1"), HOST_MATCH);
+	assert_int_equal(match(list, "198.51.100.200"), HOST_MATCH);
+	/* Of the new name nothing is known. */
+	assert_int_equal(match(list, "192.0.2.2"), HOST_CANNOT_TELL);
+	wait_for("the last good answer is kept");
+	names_free(names);
+
+	/* Who only reads writes nothing; and what is broken is said and not believed. */
+	FILE *file = fopen(path, "w");
+	fputs("{", file);
+	fclose(file);
+	names = new_names();
+	assert_int_equal(names_keep(names, path, false), 0);
+	list = take(names, "a.example", PATIENCE_MS, NULL);
+	assert_int_equal(match(list, "192.0.2.1"), HOST_CANNOT_TELL);
+	wait_for("is broken: line 1");
+	names_free(names);
+	assert_int_equal(remove(path), 0);
+}
+
 /* ---- readers while answers change ---- */
 
 static atomic_bool stopping;
@@ -419,6 +462,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_reload_takes_answers_over, clear),
 	    cmocka_unit_test_setup(test_many_names, clear),
 	    cmocka_unit_test_setup(test_unusable_records, clear),
+	    cmocka_unit_test_setup(test_kept_over_a_restart, clear),
 	    cmocka_unit_test_setup(test_reading_while_it_changes, clear),
 	};
 
