@@ -11,6 +11,7 @@ import socket
 import subprocess
 import time
 
+from . import dkim_check
 from .process import Process, ProcessError
 from .workspace import SERVICE_USER, own
 
@@ -165,13 +166,11 @@ class Postern:
         self.milter = Daemon(_copy(build / "milter" / "postern-milter", programs),
                              self.configuration, workspace)
 
-    def make_key(self, name, bits=2048):
-        """An RSA key in keys/NAME.pem that the service user owns; returns its path."""
+    def make_key(self, name, algorithm="RSA"):
+        """A key in keys/NAME.pem that the service user owns; returns its path."""
         path = self.keys / f"{name}.pem"
         if not path.exists():
-            subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt",
-                            f"rsa_keygen_bits:{bits}", "-out", path],
-                           check=True, stderr=subprocess.DEVNULL)
+            dkim_check.make_key(path, algorithm)
             path.chmod(0o600)
             own(path, SERVICE_USER)
         return path

@@ -37,13 +37,12 @@ class Milter:
         self.exit_codes = (0,)
         self.key = self.make_key("default")
 
-    def make_key(self, name):
-        """An RSA key that the service user owns; generated once for all tests."""
+    def make_key(self, name, algorithm="RSA"):
+        """A key that the service user owns; generated once for all tests."""
         path = self.keys / f"{name}.pem"
         if name not in _pems:
-            _pems[name] = subprocess.run(
-                ["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt",
-                 "rsa_keygen_bits:2048"], check=True, capture_output=True).stdout
+            dkim_check.make_key(path, algorithm)
+            _pems[name] = path.read_bytes()
         path.write_bytes(_pems[name])
         path.chmod(0o600)
         own(path, SERVICE_USER)
