@@ -163,16 +163,18 @@ static bool split_text(const char *text, size_t len, struct said *ret)
 	       ledger_is_printable(ret->reason, ret->reason_len, BLOCK_REASON_MAX);
 }
 
-/* A tombstone has no text. */
-bool blocks_accept(const char *key, size_t key_len, const char *text, size_t text_len)
+bool blocks_accept(const struct record *record)
 {
 	const char *subject;
 	size_t len;
 	struct said said;
-	enum block_kind kind = split_key(key, key_len, &subject, &len);
+	enum block_kind kind = split_key(record->key, record->key_len, &subject, &len);
 
-	return kind != BLOCK_KINDS && block_subject_is_canonical(kind, subject, len) &&
-	       (text_len == 0 || split_text(text, text_len, &said));
+	if (kind == BLOCK_KINDS || !block_subject_is_canonical(kind, subject, len))
+		return false;
+	if (record->removed)
+		return record->text_len == 0;
+	return split_text(record->text, record->text_len, &said);
 }
 
 /* Rounded up: who waits until then has waited enough. */

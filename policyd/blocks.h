@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct ledger;
+struct record;
 
 /*
  * Blocks that an operator or a limit made at run time: who, until when, why and by whom.
@@ -85,4 +86,4 @@ enum block_kind block_kind_by_name(const char *name, size_t len);
 /* For roster.c: what is shared. The table stays the blocks'. */
 struct ledger *blocks_ledger(struct blocks *blocks);
 /* A record that came from elsewhere says something that is a block's. */
-bool blocks_accept(const char *key, size_t key_len, const char *text, size_t text_len);
+bool blocks_accept(const struct record *record);

@@ -24,10 +24,10 @@ static const struct command {
 	bool is_login; /* the login socket takes it */
 	control_command *run;
 } commands[] = {
-    {"explain", false, control_explain},
-    {"reset", false, control_reset},
-    {"status", false, control_status},
-    {"usage", false, control_usage},
+    {"block", false, control_block},     {"blocks", false, control_blocks},
+    {"explain", false, control_explain}, {"login", true, control_login},
+    {"reset", false, control_reset},     {"status", false, control_status},
+    {"unblock", false, control_unblock}, {"usage", false, control_usage},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -47,6 +47,7 @@ static void control_take_config(struct control *control)
 {
 	control->context.config =
 	    reload_view(control->context.parts.reload, &control->view);
+	roster_set(control->context.roster, control->context.config);
 }
 
 static void dispatch(
@@ -138,6 +139,8 @@ struct control *control_free(struct control *control)
 		control_wake(control);
 		pthread_join(control->thread, NULL);
 	}
+	/* First who may still owe replies. */
+	roster_free(control->context.roster);
 	control_server_free(control->login_server);
 	control_server_free(control->server);
 	event_done(control->wake);
@@ -184,8 +187,12 @@ static int prepare(struct control *control, const struct control_sockets *socket
 	    event_add(control->sample, &often) < 0)
 		return -ENOMEM;
 	control_rate_sample(&context->rate);
+	int r = roster_new(
+	    context->base, context->parts.remembered.blocks,
+	    context->parts.remembered.logins, &context->roster);
+	if (r < 0)
+		return r;
 	control_take_config(control);
-	int r = 0;
 	if (sockets->control_fd >= 0)
 		r = control_server_new(
 		    context->base, sockets->control_fd, on_command, control,

@@ -9,7 +9,8 @@
 
 /*
  * The control sockets of the policy daemon: a thread with an event loop of its own that
- * answers `postern`. The commands are in control_*.c, listed in one table (control.c).
+ * answers `postern`, and shares blocks and logins with the other nodes (roster.h). The
+ * commands are in control_*.c, listed in one table (control.c).
  *
  * Mail never depends on it: a socket that cannot be opened is a line in the log, and the
  * daemon serves without.

@@ -3,6 +3,7 @@
 
 #include "common/control.h"
 #include "policyd/control.h"
+#include "policyd/roster.h"
 
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct control_context {
 	struct control_parts parts;
 	struct event_base *base;
 	struct config *config; /* in force during the call; config_ref() keeps it */
+	struct roster *roster; /* which tells the other nodes */
 	struct store *store;   /* this thread's way to the counters */
 	int64_t since_s;       /* wall clock at the start */
 	struct control_rate rate;
@@ -38,9 +40,13 @@ typedef void control_command(
     struct control_context *context, struct control_request *request,
     const json_t *message);
 
+control_command control_block;
+control_command control_blocks;
 control_command control_explain;
+control_command control_login;
 control_command control_reset;
 control_command control_status;
+control_command control_unblock;
 control_command control_usage;
 
 /* Takes a sample, each RATE_SECONDS_A. */

@@ -13,10 +13,8 @@
 #include <time.h>
 #include <utlist.h>
 
-#define SLOTS_FIRST 64
-
-/* Slots that pruning looks at under one lock: some 30 microseconds. */
-#define PRUNE_SLOTS 1024
+/* Slots that are gone through under one lock: some 30 microseconds. */
+#define SLOTS_AT_ONCE 1024
 
 #define NEVER INT64_MAX
 
@@ -28,6 +26,9 @@ struct entry {
 	int64_t made_ms, until_ms;         /* wall clock */
 	int64_t made_steady, until_steady; /* until_steady NEVER: no end */
 	int64_t stamp_ms;
+	/* Of an own change: the stamp of what it replaced, which it is younger than
+	 * whatever the clocks say; 0: not known. */
+	int64_t base_ms;
 	uint32_t round;
 	uint16_t key_len, text_len;
 	bool removed, waits;
@@ -39,7 +40,10 @@ struct ledger {
 	uint64_t seed[2];
 	size_t max, count; /* count: tombstones too */
 	struct entry **slots;
-	size_t slots_count;        /* a power of two */
+	/* A power of two, as many as the table may ever need: pages that no record lies
+	 * in cost nothing, and who goes through the slots in parts misses none and meets
+	 * none twice. */
+	size_t slots_count;
 	struct entry *held, *gone; /* gone: tombstones */
 	struct entry *waiting;
 	int64_t soonest; /* nothing ends before, by the steady clock */
@@ -70,7 +74,9 @@ int ledger_new(size_t max, struct ledger **ret)
 
 	if (!ledger)
 		return -ENOMEM;
-	ledger->slots = calloc(SLOTS_FIRST, sizeof(struct entry *));
+	for (ledger->slots_count = 64; ledger->slots_count < max;)
+		ledger->slots_count *= 2;
+	ledger->slots = calloc(ledger->slots_count, sizeof(struct entry *));
 	if (!ledger->slots) {
 		free(ledger);
 		return -ENOMEM;
@@ -81,7 +87,6 @@ int ledger_new(size_t max, struct ledger **ret)
 		free(ledger);
 		return -EIO;
 	}
-	ledger->slots_count = SLOTS_FIRST;
 	ledger->max = max;
 	ledger->soonest = NEVER;
 	ledger->clock = system_clock;
@@ -248,25 +253,6 @@ static void drop_entry(struct ledger *ledger, struct entry *entry)
 	drop(ledger, find_place(ledger, entry->hash, entry->bytes, entry->key_len));
 }
 
-/* Without memory the chains grow longer instead. */
-static void grow(struct ledger *ledger)
-{
-	size_t count = ledger->slots_count * 2;
-	struct entry **slots = calloc(count, sizeof(struct entry *));
-
-	if (!slots)
-		return;
-	for (size_t i = 0; i < ledger->slots_count; i++)
-		for (struct entry *next, *e = ledger->slots[i]; e; e = next) {
-			next = e->chain;
-			e->chain = slots[e->hash & (count - 1)];
-			slots[e->hash & (count - 1)] = e;
-		}
-	free(ledger->slots);
-	ledger->slots = slots;
-	ledger->slots_count = count;
-}
-
 /* Drops what has ended in some slots, notes when the next of them ends. */
 static void prune_slots(
     struct ledger *ledger, size_t from, size_t to, const struct moment *now)
@@ -299,19 +285,15 @@ static bool begin_pruning(struct ledger *ledger, const struct moment *now)
 void ledger_prune(struct ledger *ledger)
 {
 	struct moment now;
-	size_t at = 0, count;
 
 	ledger->clock(&now);
 	pthread_rwlock_wrlock(&ledger->lock);
-	count = begin_pruning(ledger, &now) ? ledger->slots_count : 0;
+	bool begins = begin_pruning(ledger, &now);
 	pthread_rwlock_unlock(&ledger->lock);
-	/* Growing meanwhile moves nothing to where we have been. */
-	while (at < count) {
+	for (size_t at = 0; begins && at < ledger->slots_count; at += SLOTS_AT_ONCE) {
 		pthread_rwlock_wrlock(&ledger->lock);
-		prune_slots(ledger, at, at + PRUNE_SLOTS, &now);
-		count = ledger->slots_count;
+		prune_slots(ledger, at, at + SLOTS_AT_ONCE, &now);
 		pthread_rwlock_unlock(&ledger->lock);
-		at += PRUNE_SLOTS;
 	}
 }
 
@@ -339,6 +321,11 @@ struct times {
 	int64_t made_ms, until_ms, made_steady, until_steady;
 };
 
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 /*
  * Takes the place of one with the same key. NULL and *reterr: -ENOMEM, -ENOSPC,
  * -EMSGSIZE; then the older one is as it was.
@@ -358,7 +345,9 @@ static struct entry *insert(
 		return NULL;
 	}
 	struct entry **place = find_place(ledger, hash, record->key, record->key_len);
+	int64_t base_ms = 0;
 	if (*place) {
+		base_ms = later((*place)->stamp_ms, (*place)->base_ms);
 		drop(ledger, place);
 	} else if (!make_room(ledger, full, now)) {
 		free(entry);
@@ -371,14 +360,13 @@ static struct entry *insert(
 	    .until_ms = times->until_ms,
 	    .made_steady = times->made_steady,
 	    .until_steady = times->until_steady,
+	    .base_ms = base_ms,
 	    .key_len = (uint16_t)record->key_len,
 	    .text_len = (uint16_t)record->text_len,
 	    .removed = record->removed,
 	};
 	memcpy(entry->bytes, record->key, record->key_len);
 	memcpy(entry->bytes + record->key_len, record->text, record->text_len);
-	if (ledger->count >= ledger->slots_count)
-		grow(ledger);
 	place = &ledger->slots[hash & (ledger->slots_count - 1)];
 	entry->chain = *place;
 	*place = entry;
@@ -424,21 +412,31 @@ bool ledger_find(
 	return true;
 }
 
+static void see_slots(
+    struct ledger *ledger, size_t from, const struct moment *now, ledger_seen *seen,
+    void *context)
+{
+	struct record record;
+
+	for (size_t i = from; i < from + SLOTS_AT_ONCE && i < ledger->slots_count; i++)
+		for (struct entry *e = ledger->slots[i]; e; e = e->chain)
+			if (holds(e, now)) {
+				print_record(e, now, &record);
+				seen(context, &record);
+			}
+}
+
 void ledger_each(struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context)
 {
 	struct moment now;
-	struct record record;
-	struct entry *entry;
 
 	ledger->clock(&now);
 	now.wall_ms = wall_ms;
-	pthread_rwlock_rdlock(&ledger->lock);
-	DL_FOREACH(ledger->held, entry)
-	if (holds(entry, &now)) {
-		print_record(entry, &now, &record);
-		seen(context, &record);
+	for (size_t at = 0; at < ledger->slots_count; at += SLOTS_AT_ONCE) {
+		pthread_rwlock_rdlock(&ledger->lock);
+		see_slots(ledger, at, &now, seen, context);
+		pthread_rwlock_unlock(&ledger->lock);
 	}
-	pthread_rwlock_unlock(&ledger->lock);
 }
 
 /* ---- changes made here ---- */
@@ -449,8 +447,10 @@ static void times_of(
 {
 	int64_t age = now->wall_ms - record->made_ms;
 
-	/* Made in the future: the clock was set back since. */
-	if (age < 0)
+	/* Made in the future: the clock was set back since. Made in this second: just
+	 * now, or what follows a removal in the same second would seem older than that.
+	 */
+	if (age < 1000)
 		age = 0;
 	*ret = (struct times){
 	    .made_ms = record->made_ms,
@@ -585,6 +585,7 @@ size_t ledger_each_unshared(
 				   ? -1
 				   : entry->until_steady - now.steady_ms,
 		    .stamp_ms = entry->stamp_ms,
+		    .base_ms = entry->stamp_ms ? 0 : entry->base_ms,
 		};
 		if (count == max)
 			break;
@@ -607,6 +608,15 @@ uint64_t ledger_last_change(struct ledger *ledger)
 	return change;
 }
 
+/* Changes make new entries, which begin to wait at the end: the first is the oldest. */
+uint64_t ledger_oldest_waiting(struct ledger *ledger)
+{
+	pthread_rwlock_rdlock(&ledger->lock);
+	uint64_t change = ledger->waiting ? ledger->waiting->change : 0;
+	pthread_rwlock_unlock(&ledger->lock);
+	return change;
+}
+
 void ledger_shared(
     struct ledger *ledger, const char *key, size_t len, uint64_t change, int64_t stamp_ms)
 {
@@ -615,6 +625,9 @@ void ledger_shared(
 	if (entry && entry->waits && entry->change == change) {
 		stop_waiting(ledger, entry);
 		entry->stamp_ms = stamp_ms;
+	} else if (entry && entry->waits) {
+		/* Changed again meanwhile. */
+		entry->base_ms = later(entry->base_ms, stamp_ms);
 	}
 	pthread_rwlock_unlock(&ledger->lock);
 }
@@ -624,7 +637,7 @@ static bool is_younger(const struct entry *entry, int64_t made_steady, int64_t s
 {
 	if (entry->stamp_ms != 0)
 		return entry->stamp_ms > stamp_ms;
-	return entry->made_steady > made_steady;
+	return entry->base_ms >= stamp_ms || entry->made_steady > made_steady;
 }
 
 static int merge_locked(
@@ -676,16 +689,19 @@ int ledger_merge(
 	return r;
 }
 
+static void round_slots(struct ledger *ledger, size_t from, uint32_t round)
+{
+	for (size_t i = from; i < from + SLOTS_AT_ONCE && i < ledger->slots_count; i++)
+		for (struct entry *e = ledger->slots[i]; e; e = e->chain)
+			if (e->round != round && !e->waits)
+				start_waiting(ledger, e);
+}
+
 void ledger_round(struct ledger *ledger, uint32_t round)
 {
-	struct entry *lists[2], *entry;
-
-	pthread_rwlock_wrlock(&ledger->lock);
-	lists[0] = ledger->held;
-	lists[1] = ledger->gone;
-	for (unsigned i = 0; i < 2; i++)
-		DL_FOREACH(lists[i], entry)
-	if (entry->round != round && !entry->waits)
-		start_waiting(ledger, entry);
-	pthread_rwlock_unlock(&ledger->lock);
+	for (size_t at = 0; at < ledger->slots_count; at += SLOTS_AT_ONCE) {
+		pthread_rwlock_wrlock(&ledger->lock);
+		round_slots(ledger, at, round);
+		pthread_rwlock_unlock(&ledger->lock);
+	}
 }

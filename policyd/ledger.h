@@ -67,7 +67,8 @@ bool ledger_find(
     struct ledger *ledger, const char *key, size_t len, int64_t wall_ms,
     struct record *ret);
 
-/* All that hold, in no order; takes the lock itself. @seen does not call back. */
+/* All that hold, in no order; of what changes meanwhile either state. Takes the lock
+ * itself, a part of the table at a time: @seen is short and does not call back. */
 typedef void ledger_seen(void *context, const struct record *record);
 void ledger_each(
     struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context);
@@ -86,6 +87,8 @@ enum ledger_full { LEDGER_REFUSE, LEDGER_DROP_OLDEST };
 #define LEDGER_KEPT 1 /* there was one, and the rule left it as it was */
 
 /*
+ * A record made less than a second ago is taken as made now: most of them know seconds.
+ *
  * 0, LEDGER_KEPT, -ENOMEM, -ENOSPC, or -EMSGSIZE. What has ended already is not put in,
  * and an older one of that key goes. @made_ms lies in the past after a restart; a record
  * never holds longer from now on than it was made for.
@@ -122,6 +125,7 @@ struct unshared {
 	uint64_t change;  /* names this change */
 	int64_t left_ms;  /* holds so much longer; -1: no end */
 	int64_t stamp_ms; /* when it was made by the shared clock; 0: not known */
+	int64_t base_ms;  /* then: that of what it replaced, so it was made later; or 0 */
 };
 
 /* Up to @max changes that wait to be shared, in the order they were made, under a lock.
@@ -130,9 +134,10 @@ typedef void ledger_unshared(void *context, const struct unshared *unshared);
 size_t ledger_each_unshared(
     struct ledger *ledger, size_t max, ledger_unshared *seen, void *context);
 
-/* The number of the last change made here; all up to it are shared once none of
- * ledger_each_unshared() has this number or a lower one. */
+/* The number of the last change made here, and of the oldest that waits to be shared (0:
+ * none does): all up to the one are shared once the other is above it, or none. */
 uint64_t ledger_last_change(struct ledger *ledger);
+uint64_t ledger_oldest_waiting(struct ledger *ledger);
 
 /* The others have that change (unless there was another since), as of @stamp_ms. */
 void ledger_shared(

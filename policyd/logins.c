@@ -56,15 +56,16 @@ void logins_set_complete(struct logins *logins, bool is_complete)
 	atomic_store(&logins->is_complete, is_complete);
 }
 
-bool logins_accept(const char *key, size_t key_len, const char *text, size_t text_len)
+bool logins_accept(const struct record *record)
 {
 	char canonical[IP_TEXT_MAX];
 	struct ip ip;
 
-	return ledger_is_printable(text, text_len, LOGIN_USER_MAX) &&
-	       ip_parse(key, key_len, &ip) &&
-	       strlen(ip_print(&ip, canonical)) == key_len &&
-	       memcmp(canonical, key, key_len) == 0;
+	return !record->removed &&
+	       ledger_is_printable(record->text, record->text_len, LOGIN_USER_MAX) &&
+	       ip_parse(record->key, record->key_len, &ip) &&
+	       strlen(ip_print(&ip, canonical)) == record->key_len &&
+	       memcmp(canonical, record->key, record->key_len) == 0;
 }
 
 int logins_put(struct logins *logins, const struct login *login)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 struct ledger;
+struct record;
 
 /*
  * POP and IMAP logins, for relay.login_grace: from which address, when, and as whom. One
@@ -55,4 +56,4 @@ void logins_set_complete(struct logins *logins, bool is_complete);
 
 /* For roster.c, as of the blocks. */
 struct ledger *logins_ledger(struct logins *logins);
-bool logins_accept(const char *key, size_t key_len, const char *text, size_t text_len);
+bool logins_accept(const struct record *record);

@@ -275,8 +275,6 @@ static int start_control(struct daemon *daemon)
 	    .remembered = daemon->remembered,
 	};
 
-	if (sockets->control_fd < 0 && sockets->login_fd < 0)
-		return 0;
 	return control_new(sockets, &parts, &daemon->control);
 }
 

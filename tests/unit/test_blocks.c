@@ -482,7 +482,7 @@ static void foreign_records(void **state)
 	} rows[] = {
 	    {"client:192.0.2.7", "-\troot\tspam", true},
 	    {"client:192.0.2.7", "A\t\t", true},
-	    {"client:192.0.2.7", "", true},
+	    {"client:192.0.2.7", "", false},
 	    {"client:0.0.0.0/0", "-\troot\tspam", false},
 	    {"client:192.0.2.7/24", "-\troot\tspam", false},
 	    {"clients:192.0.2.7", "-\troot\tspam", false},
@@ -499,11 +499,19 @@ static void foreign_records(void **state)
 	};
 	(void)state;
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (blocks_accept(
-			rows[i].key, strlen(rows[i].key), rows[i].text,
-			strlen(rows[i].text)) != rows[i].good)
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct record record = {
+		    .key = rows[i].key,
+		    .key_len = strlen(rows[i].key),
+		    .text = rows[i].text,
+		    .text_len = strlen(rows[i].text),
+		};
+		if (blocks_accept(&record) != rows[i].good)
 			fail_msg("%s = %s", rows[i].key, rows[i].text);
+		record.removed = true;
+		if (rows[i].text[0] && blocks_accept(&record))
+			fail_msg("a tombstone says nothing: %s", rows[i].text);
+	}
 }
 
 int main(void)

@@ -165,11 +165,16 @@ static void foreign_records(void **state)
 	};
 	(void)state;
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (logins_accept(
-			rows[i].key, strlen(rows[i].key), rows[i].text,
-			strlen(rows[i].text)) != rows[i].good)
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct record record = {
+		    .key = rows[i].key,
+		    .key_len = strlen(rows[i].key),
+		    .text = rows[i].text,
+		    .text_len = strlen(rows[i].text),
+		};
+		if (logins_accept(&record) != rows[i].good)
 			fail_msg("%s", rows[i].key);
+	}
 }
 
 int main(void)

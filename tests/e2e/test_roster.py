@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Blocks and logins on several nodes, through a real Redis: there within a second, not
+lost when Redis or a message is, and in force while nobody can be asked."""
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import pathlib
+import time
+
+import pytest
+
+from policyd_process import GRANTED, UNDECIDED
+from private_mail.ports import free_port
+from private_mail.process import Process
+from test_blocks import BAN, answer, blocks, refuse
+from test_control import Control
+
+STRANGER = "203.0.113.9"
+KEYS = "postern:{roster}:"
+
+
+class Redis:
+    """A Redis server on a port of its own."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.top = pathlib.Path(tempfile.mkdtemp(prefix="postern-redis-"))
+        self.process = None
+
+    def start(self):
+        self.process = Process("redis", [
+            "redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "",
+            "--dir", self.top, "--daemonize", "no"])
+        self.process.wait_for_line("Ready to accept connections")
+
+    def kill(self):
+        self.process.kill_group()
+
+    def freeze(self):
+        self.process.signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.signal(signal.SIGCONT)
+
+    def cli(self, *words):
+        done = subprocess.run(
+            ["redis-cli", "-p", str(self.port), *map(str, words)], capture_output=True,
+            text=True, timeout=30, check=True)
+        return done.stdout.strip()
+
+    def subscribers(self):
+        return int(self.cli("PUBSUB", "NUMSUB", f"{KEYS}changes").split()[1])
+
+    def settings(self):
+        return {"redis": {"servers": [f"127.0.0.1:{self.port}"]}}
+
+
+def until(condition, timeout=20, every=0.01):
+    """Waits for @condition; returns the seconds it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < timeout, "it did not happen"
+        time.sleep(every)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def redis():
+    server = Redis()
+    server.start()
+    yield server
+    server.process.signal(signal.SIGCONT)
+    server.kill()
+    shutil.rmtree(server.top, ignore_errors=True)
+
+
+@pytest.fixture
+def node(policyd_at_rest):
+    """node(redis, name, **settings): a daemon with a control socket."""
+    made = []
+
+    def make(redis, name, at_rest=False, **settings):
+        daemon = policyd_at_rest()
+        daemon.allow(r"warning: redis |error: redis ")
+        daemon.control = daemon.top / "run" / "control"
+        settings = {"hostname": name, **(redis.settings() if redis else {}), **settings}
+        daemon.settings = {**settings, "policyd": {
+            "control": f"unix:{daemon.control}", **settings.get("policyd", {})}}
+        if not at_rest:
+            daemon.run(**daemon.settings)
+        made.append(daemon)
+        return daemon
+
+    yield make
+
+
+@pytest.fixture
+def two(redis, node):
+    """Two nodes that hear of each other."""
+    nodes = node(redis, "a"), node(redis, "b")
+    until(lambda: redis.subscribers() == 2)
+    return nodes
+
+
+def tell(daemon, command, **members):
+    with Control(daemon.control) as control:
+        reply = control.ask(command, **members)
+        assert reply["ok"], reply
+        return reply
+
+
+def is_blocked(daemon, address=STRANGER):
+    return "Client host blocked" in answer(daemon, client_address=address)
+
+
+def block(daemon, address=STRANGER, **members):
+    return tell(daemon, "block", kind="client", value=address, **members)
+
+
+def unblock(daemon, address=STRANGER):
+    return tell(daemon, "unblock", kind="client", value=address)
+
+
+def test_within_a_second(redis, two):
+    a, b = two
+    reply = block(a, reason="spam", by="ada@a", **{"for": 600})
+    assert reply["shared"] is True
+    assert is_blocked(a)
+    assert until(lambda: is_blocked(b)) < 1
+    mine, theirs = (blocks(daemon)["client", STRANGER] for daemon in two)
+    assert (theirs["by"], theirs["reason"], theirs["automatic"]) == \
+        ("ada@a (root)", "spam", False)
+    for member in ("since", "until"):
+        assert abs(mine[member] - theirs[member]) <= 1
+    # And back from the other one.
+    assert unblock(b)["shared"] is True
+    assert not is_blocked(b)
+    assert until(lambda: not is_blocked(a)) < 1
+    assert blocks(a) == blocks(b) == {}
+
+
+@pytest.mark.parametrize("kind, value", [
+    ("user", "@example.org"), ("sender", "<>"), ("sender", ".example.org"),
+    ("recipient", "joe@outside.example"), ("client", "2001:db8::/64")])
+def test_all_kinds(two, kind, value):
+    a, b = two
+    tell(a, "block", kind=kind, value=value, reason="\u00fc \\ \" {}\t")
+    until(lambda: (kind, value) in blocks(b))
+    assert blocks(b)[kind, value]["reason"] == blocks(a)[kind, value]["reason"]
+
+
+def test_without_messages(redis, two):
+    """The connections that listen are cut again and again: the second's question brings
+    every change, and none is lost."""
+    a, b = two
+    addresses = [f"203.0.113.{n}" for n in range(1, 9)]
+    for address in addresses:
+        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        block(a, address)
+        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        assert until(lambda: is_blocked(b, address)) < 2.5
+    assert blocks(a).keys() == blocks(b).keys()
+    for address in addresses[::2]:
+        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        unblock(b, address)
+    until(lambda: blocks(a).keys() == blocks(b).keys() and len(blocks(a)) == 4)
+
+
+def test_cut_while_it_writes(redis, two):
+    """All connections are cut around every change."""
+    a, b = two
+    for n in range(20):
+        redis.cli("CLIENT", "KILL", "TYPE", "normal")
+        block(a, f"203.0.113.{n}")
+    until(lambda: len(blocks(b)) == 20)
+    assert len(blocks(a)) == 20
+
+
+def test_redis_away(redis, two):
+    a, b = two
+    block(a)
+    until(lambda: is_blocked(b))
+    redis.kill()
+    assert is_blocked(a) and is_blocked(b)
+    # What changes meanwhile holds here, and is told when it is back.
+    began = time.monotonic()
+    reply = block(a, "198.51.100.1", **{"for": 600})
+    assert time.monotonic() - began < 2 and reply["shared"] is False
+    assert "Redis is away" in reply["note"]
+    unblock(b)
+    assert is_blocked(a, "198.51.100.1") and not is_blocked(b)
+    redis.start()
+    until(lambda: is_blocked(b, "198.51.100.1") and not is_blocked(a))
+    assert {key for key in blocks(a)} == {("client", "198.51.100.1")} == set(blocks(b))
+    time_left = blocks(b)["client", "198.51.100.1"]["until"] - time.time()
+    assert 500 < time_left <= 601
+
+
+def test_redis_frozen(redis, two):
+    a, b = two
+    redis.freeze()
+    began = time.monotonic()
+    assert block(a)["shared"] is False
+    assert time.monotonic() - began < 2
+    assert is_blocked(a) and not is_blocked(b)
+    redis.thaw()
+    until(lambda: is_blocked(b))
+
+
+def test_flushall(redis, two):
+    """Redis forgets everything: the nodes write it again, tombstones too."""
+    a, b = two
+    block(a)
+    block(a, "198.51.100.1")
+    until(lambda: len(blocks(b)) == 2)
+    unblock(b, "198.51.100.1")
+    until(lambda: len(blocks(a)) == 1)
+    redis.cli("FLUSHALL")
+    until(lambda: redis.cli("HEXISTS", f"{KEYS}blocks", f"client:{STRANGER}") == "1")
+    assert is_blocked(a) and is_blocked(b)
+    assert len(blocks(a)) == len(blocks(b)) == 1
+    block(b, "198.51.100.2")
+    until(lambda: is_blocked(a, "198.51.100.2"))
+
+
+def test_a_new_node_learns_everything(redis, node):
+    first = node(redis, "a")
+    for n in range(1200):  # several pages, several writes
+        block(first, f"10.1.{n // 250}.{n % 250}")
+    second = node(redis, "b")
+    until(lambda: len(blocks(second)) == 1200)
+    assert set(blocks(first)) == set(blocks(second))
+
+
+def test_a_restart_with_redis(redis, two):
+    a, b = two
+    block(a)
+    block(a, "198.51.100.1")
+    until(lambda: len(blocks(b)) == 2)
+    b.stop()
+    unblock(a, "198.51.100.1")
+    b.run(**b.settings)
+    until(lambda: len(blocks(b)) == 1)
+    assert is_blocked(b)
+
+
+def test_younger_wins(redis, two):
+    """Both change the same while they cannot hear each other."""
+    a, b = two
+    block(a, reason="first")
+    until(lambda: is_blocked(b))
+    redis.kill()
+    unblock(a)
+    time.sleep(0.05)
+    block(b, reason="second")
+    redis.start()
+    until(lambda: is_blocked(a) and is_blocked(b))
+    assert blocks(a)["client", STRANGER]["reason"] == "second"
+    redis.kill()
+    block(a, reason="third")
+    time.sleep(0.05)
+    unblock(b)
+    redis.start()
+    until(lambda: not is_blocked(a))
+    assert not is_blocked(b)
+
+
+def test_expiry(redis, two):
+    a, b = two
+    block(a, **{"for": 2})
+    until(lambda: is_blocked(b))
+    assert answer(b, client_address=STRANGER).startswith("action=450 4.7.1")
+    redis.kill()  # ends all the same
+    until(lambda: not is_blocked(a) and not is_blocked(b))
+    redis.start()
+    until(lambda: block(a, "198.51.100.9")["shared"])
+    block(a, "198.51.100.1", **{"for": 2})
+    until(lambda: is_blocked(b, "198.51.100.1"))
+    until(lambda: not is_blocked(b, "198.51.100.1"))
+    # Redis is rid of it with the next change.
+    def is_gone():
+        block(a, "198.51.100.3")
+        return redis.cli("HEXISTS", f"{KEYS}blocks", "client:198.51.100.1") == "0"
+    until(is_gone, every=0.3)
+    assert 0 < int(redis.cli("TTL", f"{KEYS}blocks")) <= 30 * 86400
+
+
+def test_a_limit_blocks_everywhere(redis, node):
+    a, b = node(redis, "a", limits=[BAN]), node(redis, "b", limits=[BAN])
+    for daemon in (a, b):
+        daemon.allow("limit ban: client .* is blocked until")
+    until(lambda: redis.subscribers() == 2)
+    refuse(a, 3, client_address=STRANGER)
+    assert is_blocked(a)
+    until(lambda: is_blocked(b))
+    assert blocks(b)["client", STRANGER]["by"] == "limit ban on a"
+    assert answer(b, client_address=STRANGER).startswith("action=450 4.7.1")
+
+
+def test_foreign_records(redis, two):
+    """Somebody else writes there: what is none of ours is left out and told once."""
+    a, b = two
+    for daemon in two:
+        daemon.allow("a record that is none of ours is left out")
+    block(a)
+    until(lambda: is_blocked(b))
+    now = int(time.time() * 1000)
+    for number, (name, value) in enumerate([
+            ("client:0.0.0.0/0", f"{now} 0 K -\tx\ty"), ("client:x", f"{now} 0 K -\tx\ty"),
+            ("client:192.0.2.9", "nonsense"), ("client:192.0.2.9", f"{now} 0 K nonsense"),
+            ("user:ada@example.org", f"{now} 0 K -\tx\ny\tz"), ("", "0")], 1000):
+        redis.cli("HSET", f"{KEYS}blocks", name, value)
+        redis.cli("ZADD", f"{KEYS}blocks:changes", number, name)
+        redis.cli("HSET", f"{KEYS}blocks", "", 2000 + number)
+    a.wait_for_line("a record that is none of ours is left out")
+    block(a, "198.51.100.1")
+    until(lambda: is_blocked(b, "198.51.100.1"))
+    assert set(blocks(b)) == {("client", STRANGER), ("client", "198.51.100.1")}
+    assert answer(b, client_address="192.0.2.9") == UNDECIDED.decode()
+
+
+def test_somebody_elses_key(redis, node):
+    redis.cli("SET", f"{KEYS}blocks", "not a hash")
+    daemon = node(redis, "a")
+    daemon.allow("blocks and logins of other nodes are not heard")
+    assert block(daemon)["shared"] is False
+    assert is_blocked(daemon)
+    daemon.wait_for_line("WRONGTYPE|not heard")
+    redis.cli("DEL", f"{KEYS}blocks")
+    until(lambda: redis.cli("HEXISTS", f"{KEYS}blocks", f"client:{STRANGER}") == "1")
+
+
+def test_redis_comes_and_goes_by_reload(redis, node):
+    a, b = node(None, "a"), node(redis, "b")
+    assert block(a)["shared"] is False
+    until(lambda: redis.subscribers() == 1)
+    a.configure(**{**a.settings, **redis.settings()})
+    a.hang_up()
+    until(lambda: is_blocked(b))
+    a.configure(**a.settings)
+    mark = a.mark()
+    a.hang_up()
+    a.wait_for_line("reloaded ", mark)
+    until(lambda: redis.subscribers() == 1)
+    assert is_blocked(a)
+    assert unblock(a)["shared"] is False
+    assert is_blocked(b)
+
+
+def test_clocks_that_differ(redis, node):
+    """Nodes whose clocks are minutes apart (by libfaketime's idea: durations only)."""
+    a = node(redis, "a")
+    until(lambda: redis.subscribers() == 1)
+    block(a, **{"for": 600})
+    made, ends, *_ = redis.cli("HGET", f"{KEYS}blocks", f"client:{STRANGER}").split()
+    seconds, micros = map(int, redis.cli("TIME").split())
+    assert abs(int(made) / 1000 - seconds) < 5
+    assert abs(int(ends) - int(made) - 600000) < 1100
+
+
+GRACE = {"relay": {"login_grace": "1h"}}
+
+
+def test_logins(redis, node):
+    a, b = node(redis, "a", **GRACE), node(redis, "b", **GRACE)
+    until(lambda: redis.subscribers() == 2)
+    until(lambda: answer(b, client_address=STRANGER) == UNDECIDED.decode())
+    assert tell(a, "login", ip=STRANGER, user="ada")["recorded"]
+    assert until(lambda: answer(b, client_address=STRANGER) == GRANTED.decode()) < 1
+    # Away: what is known is known, of others nobody can tell.
+    redis.kill()
+    until(lambda: answer(b, client_address="203.0.113.10").startswith(
+        "action=DEFER_IF_REJECT"))
+    assert answer(b, client_address=STRANGER) == GRANTED.decode()
+    assert answer(b) == GRANTED.decode()  # a relay host needs no login
+    tell(a, "login", ip="203.0.113.10")
+    assert answer(a, client_address="203.0.113.10") == GRANTED.decode()
+    redis.start()
+    until(lambda: answer(b, client_address="203.0.113.10") == GRANTED.decode())
+    until(lambda: answer(b, client_address="203.0.113.11") == UNDECIDED.decode())
+
+
+def test_before_redis_is_reached_nobody_can_tell(node):
+    server = Redis()  # not started
+    daemon = node(server, "a", **GRACE)
+    assert answer(daemon, client_address=STRANGER).startswith("action=DEFER_IF_REJECT")
+    server.start()
+    until(lambda: answer(daemon, client_address=STRANGER) == UNDECIDED.decode())
+    server.kill()
+    shutil.rmtree(server.top, ignore_errors=True)
+
+
+@pytest.mark.threads
+def test_blocks_and_load(redis, two):
+    """Blocks from both nodes under load: both end with the same."""
+    a, b = two
+    for n in range(60):
+        block(a, f"198.51.100.{n}")
+        block(b, f"203.0.113.{n}")
+        if n % 3 == 0:
+            unblock(a, f"198.51.100.{n}")
+    until(lambda: len(blocks(a)) == len(blocks(b)) == 100)
+    assert set(blocks(a)) == set(blocks(b))
