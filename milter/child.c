@@ -74,21 +74,29 @@ static void log_notices(const struct child *child, const struct config *config)
 		log_info("%s", config->notices.items[i]);
 }
 
-/* What a start and a reload are held up at most while DNS is asked for new keys. */
-#define GATE_WAIT_MS 5000
+/* What a start and a reload are held up at most, as by common/names_config.c. */
+#define DNS_WAIT_MS 5000
 
 static void say(enum log_level level, const char *line)
 {
 	log_line(level, "%s", line);
 }
 
-/* Before it serves: its keys are known by then, or DNS does not answer in time. */
-static void watch_keys(struct child *child, struct generation *generation)
+/*
+ * Before it serves: keys and names are asked for side by side, and are known when this
+ * returns, or DNS does not answer in time. 0, or -ENOMEM: names match nobody.
+ */
+static int watch_dns(struct child *child, struct generation *generation)
 {
-	uint32_t wait_ms = 3 * generation->config->dns_timeout_ms;
-	gate_take(
-	    child->gate, generation->gate,
-	    wait_ms < GATE_WAIT_MS ? wait_ms : GATE_WAIT_MS);
+	uint64_t began_ns = metrics_clock_ns();
+	uint64_t wait_ms = 3 * (uint64_t)generation->config->dns_timeout_ms;
+	if (wait_ms > DNS_WAIT_MS)
+		wait_ms = DNS_WAIT_MS;
+	gate_take(child->gate, generation->gate);
+	int r = names_take_config(child->names, generation->config, NAMES_RELAY);
+	uint64_t waited_ms = (metrics_clock_ns() - began_ns) / 1000000;
+	gate_wait(child->gate, (uint32_t)(waited_ms < wait_ms ? wait_ms - waited_ms : 0));
+	return r;
 }
 
 /*
@@ -179,11 +187,10 @@ static void publish(struct child *child)
 	child->prepared = NULL;
 	log_set_level(next->config->log.level);
 	log_notices(child, next->config);
-	if (names_take_config(child->names, next->config, NAMES_RELAY) < 0)
+	if (watch_dns(child, next) < 0)
 		log_error(
 		    "out of memory: entries of relay.hosts that come from DNS match "
 		    "nobody until the next reload");
-	watch_keys(child, next);
 	generation_slot_set(child->slot, next);
 	status_count_load(true);
 	control_reloaded(child->control, NULL);
@@ -353,8 +360,7 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	log_notices(&child, generation->config);
 	if (names_start(!first, &child.names) < 0 ||
 	    keep_names(&child, generation->config) < 0 ||
-	    names_take_config(child.names, generation->config, NAMES_RELAY) < 0 ||
-	    gate_new(say, first, &child.gate) < 0 ||
+	    gate_new(say, first, &child.gate) < 0 || watch_dns(&child, generation) < 0 ||
 	    generation_slot_new(generation, &child.slot) < 0) {
 		log_error("not started: out of memory");
 		names_free(child.names);
@@ -363,7 +369,6 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 		log_stop();
 		return 1;
 	}
-	watch_keys(&child, generation);
 	if (start(&child, &thread) < 0) {
 		log_stop();
 		return 1;

@@ -168,7 +168,9 @@ static void take_answer(
 	pair->failing = false;
 	set_said(pair, said);
 	struct gate_seen before = pair->state.seen;
-	enum gate_change change = gate_observe(&pair->state, what, calendar_s());
+	enum gate_change change = gate_observe(
+	    &pair->state, what, calendar_s(),
+	    gate->view->config->milter.dkim.recheck_s / 2);
 	/* Of several changes that nobody told yet the last one counts. */
 	if (change != GATE_SAME)
 		pair->change = change;
@@ -561,9 +563,22 @@ static void wake(struct gate *gate)
 	(void)ignored;
 }
 
-void gate_take(struct gate *gate, struct gate_view *view, uint32_t wait_ms)
+void gate_take(struct gate *gate, struct gate_view *view)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->offered = gate_view_ref(view);
+	gate->tried = false;
+	wake(gate);
+	/* The thread comes back to its offers at once: no record holds it up. */
+	while (gate->offered)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_wait(struct gate *gate, uint32_t wait_ms)
 {
 	struct timespec until;
+	int timed_out = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait_ms / 1000;
@@ -573,13 +588,6 @@ void gate_take(struct gate *gate, struct gate_view *view, uint32_t wait_ms)
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_mutex_lock(&gate->lock);
-	gate->offered = gate_view_ref(view);
-	gate->tried = false;
-	wake(gate);
-	/* The thread comes back to its offers at once: no record holds it up. */
-	while (gate->offered)
-		pthread_cond_wait(&gate->changed, &gate->lock);
-	int timed_out = 0;
 	while (!gate->tried && timed_out == 0)
 		timed_out = pthread_cond_timedwait(&gate->changed, &gate->lock, &until);
 	pthread_mutex_unlock(&gate->lock);

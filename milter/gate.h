@@ -32,10 +32,12 @@ int gate_new(gate_say *say, bool first, struct gate **ret);
 
 /*
  * From now on @view is kept up to date, instead of the one before. Takes over what is
- * known already; waits until every record that nothing is known of was asked for once, at
- * most @wait_ms. To be called before the view serves. One thread at a time.
+ * known already. To be called before the view serves. One thread at a time.
  */
-void gate_take(struct gate *gate, struct gate_view *view, uint32_t wait_ms);
+void gate_take(struct gate *gate, struct gate_view *view);
+
+/* Until every record that nothing is known of was asked for once; at most @wait_ms. */
+void gate_wait(struct gate *gate, uint32_t wait_ms);
 
 /*
  * The "keys" of the reply to "status": a list of {"key", "domain", "selector",

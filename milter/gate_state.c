@@ -19,10 +19,14 @@ static enum gate_change observe_match(struct gate_record *record, int64_t now_s)
 }
 
 static enum gate_change observe_miss(
-    struct gate_record *record, bool same_reason, int64_t now_s)
+    struct gate_record *record, bool same_reason, int64_t now_s, uint32_t apart_s)
 {
 	switch (record->seen.state) {
 	case GATE_PUBLISHED:
+		if (record->misses > 0 && now_s >= record->missed_s &&
+		    now_s - record->missed_s < (int64_t)apart_s)
+			return GATE_SAME;
+		record->missed_s = now_s;
 		record->misses++;
 		if (record->misses < GATE_MISSES)
 			return record->misses == 1 ? GATE_MISSED : GATE_SAME;
@@ -42,7 +46,7 @@ static enum gate_change observe_miss(
 }
 
 enum gate_change gate_observe(
-    struct gate_record *record, enum gate_answer answer, int64_t now_s)
+    struct gate_record *record, enum gate_answer answer, int64_t now_s, uint32_t apart_s)
 {
 	enum gate_answer before = record->last;
 	if (record->seen.state == GATE_NOT_REQUIRED)
@@ -58,7 +62,7 @@ enum gate_change gate_observe(
 	case GATE_OTHER:
 		/* Of a state that was kept on disk nobody knows the reason: no news. */
 		return observe_miss(
-		    record, before == answer || before == GATE_NO_ANSWER, now_s);
+		    record, before == answer || before == GATE_NO_ANSWER, now_s, apart_s);
 	case GATE_NO_ANSWER:
 		return GATE_SAME;
 	}

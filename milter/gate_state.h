@@ -41,7 +41,8 @@ struct gate_seen {
 
 struct gate_record {
 	struct gate_seen seen;
-	unsigned misses; /* in a row, while published */
+	unsigned misses;  /* in a row, while published */
+	int64_t missed_s; /* the last of them */
 	/* The last answer, for what is told; GATE_NO_ANSWER at first. */
 	enum gate_answer last;
 };
@@ -56,9 +57,12 @@ enum gate_change {
 	GATE_STILL_WRONG, /* unpublished as before, for another reason */
 };
 
-/* Takes an answer of @now_s. */
+/*
+ * Takes an answer of @now_s. Answers against a published key count when they are at least
+ * @apart_s from each other: a few reloads in a row ask DNS no better than one.
+ */
 enum gate_change gate_observe(
-    struct gate_record *record, enum gate_answer answer, int64_t now_s);
+    struct gate_record *record, enum gate_answer answer, int64_t now_s, uint32_t apart_s);
 
 /*
  * Which of @count keys of one algorithm, in order of preference, signs: the first that

@@ -147,6 +147,12 @@ static struct gate *start(void)
 	return gate;
 }
 
+static void take(struct gate *gate, struct gate_view *view, uint32_t wait_ms)
+{
+	gate_take(gate, view);
+	gate_wait(gate, wait_ms);
+}
+
 static void publish(const char *selector, const char *public)
 {
 	dns_server_say(&server, "del %s._domainkey.a.example", selector);
@@ -195,7 +201,7 @@ static void test_published_or_not_at_load(void **state)
 	publish("old", OLD);
 	struct gate_view *view =
 	    view_of(configure("\"n\", \"o\", \"f\"", ", \"settle\": \"0s\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	/* Known before it returns; the unpublished first key never signed. */
 	assert_string_equal(signer(view), "o");
 	wait_for(
@@ -237,7 +243,7 @@ static void test_published_or_not_at_load(void **state)
 	/* A reload tells nothing of that again. */
 	size_t lines = times_told("is not published");
 	struct gate_view *next = view_of(configure("\"n\", \"o\"", "", OLD, NEW));
-	gate_take(gate, next, WAIT_MS);
+	take(gate, next, WAIT_MS);
 	assert_string_equal(signer(next), "o");
 	wait_for(
 	    "DKIM records: 1 published, 1 not published, 0 not known, 0 not asked for");
@@ -253,7 +259,7 @@ static void test_unsigned_then_at_once(void **state)
 	struct gate *gate = start();
 	struct gate_view *view =
 	    view_of(configure("\"n\"", ", \"settle\": \"1h\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "");
 	wait_for(
 	    "is not published: DNS has no such name; mail of a.example leaves without "
@@ -274,7 +280,7 @@ static void test_a_new_key_takes_over_when_settled(void **state)
 	publish("old", OLD);
 	struct gate_view *view =
 	    view_of(configure("\"n\", \"o\"", ", \"settle\": \"2s\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
 	forget();
 	publish("new", NEW);
@@ -308,7 +314,7 @@ static void test_dns_down_changes_nothing_and_the_file_remembers(void **state)
 	publish("old", OLD);
 	struct gate_view *view =
 	    view_of(configure("\"n\", \"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
 	dns_server_say(&server, "mode * servfail");
 	wait_for("1 DNS does not answer for 2 of 2 DKIM records "
@@ -322,7 +328,7 @@ static void test_dns_down_changes_nothing_and_the_file_remembers(void **state)
 	/* The next process: what was known holds, and of the first key the absence. */
 	gate = start();
 	view = view_of(configure("\"n\", \"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
 	wait_for("DNS does not answer for 2 of 2");
 	dns_server_say(&server, "mode * normal");
@@ -336,7 +342,7 @@ static void test_dns_down_changes_nothing_and_the_file_remembers(void **state)
 	dns_server_say(&server, "mode * servfail");
 	gate = start();
 	view = view_of(configure("\"n\", \"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "n");
 	gate_free(gate);
 	gate_view_unref(view);
@@ -349,11 +355,11 @@ static void test_another_file_is_another_key(void **state)
 	publish("old", OLD);
 	struct gate_view *view =
 	    view_of(configure("\"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
 	struct gate_view *next =
 	    view_of(configure("\"o\"", ", \"state\": \"dkim.json\"", OTHER, NEW));
-	gate_take(gate, next, WAIT_MS);
+	take(gate, next, WAIT_MS);
 	assert_string_equal(signer(next), "");
 	/* Messages under way end as they began. */
 	assert_string_equal(signer(view), "o");
@@ -362,7 +368,7 @@ static void test_another_file_is_another_key(void **state)
 	/* What is gone from the configuration is forgotten. */
 	struct gate_view *last =
 	    view_of(configure("\"n\"", ", \"state\": \"dkim.json\"", OLD, NEW));
-	gate_take(gate, last, WAIT_MS);
+	take(gate, last, WAIT_MS);
 	gate_free(gate);
 	json_t *root = json_load_file("dkim.json", 0, NULL);
 	json_t *records = json_object_get(root, "records");
@@ -404,7 +410,7 @@ static void test_broken_files(void **state)
 		struct gate *gate = start();
 		struct gate_view *view =
 		    view_of(configure("\"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
-		gate_take(gate, view, WAIT_MS);
+		take(gate, view, WAIT_MS);
 		if (!times_told("0 milter.dkim.state: ") || !times_told(rows[i].said) ||
 		    !times_told("learnt from DNS anew"))
 			fail_msg("%s: %s", rows[i].why, told);
@@ -425,7 +431,7 @@ static void test_a_file_that_cannot_be_written(void **state)
 	struct gate *gate = start();
 	struct gate_view *view =
 	    view_of(configure("\"o\"", ", \"state\": \"none/dkim.json\"", OLD, NEW));
-	gate_take(gate, view, WAIT_MS);
+	take(gate, view, WAIT_MS);
 	wait_for("cannot be written: No such file or directory; a restart forgets");
 	assert_int_equal(mkdir("none", 0700), 0);
 	wait_for("is written again");
@@ -460,7 +466,7 @@ static void test_several_records(void **state)
 		    &server, "add old._domainkey.a.example TXT 1 %s", rows[i].second);
 		struct gate *gate = start();
 		struct gate_view *view = view_of(configure("\"o\"", "", OLD, NEW));
-		gate_take(gate, view, WAIT_MS);
+		take(gate, view, WAIT_MS);
 		json_t *keys = gate_status(gate);
 		char *text = json_dumps(keys, 0);
 		if (strcmp(signer(view), rows[i].signs) != 0 ||
@@ -481,13 +487,13 @@ static void test_slow_answers(void **state)
 	dns_server_say(&server, "mode * delay:200");
 	struct gate *gate = start();
 	struct gate_view *view = view_of(configure("\"o\"", "", OLD, NEW));
-	gate_take(gate, view, 0);
+	take(gate, view, 0);
 	struct gate_view *next = view_of(configure("\"o\", \"n\"", "", OLD, NEW));
-	gate_take(gate, next, 0);
+	take(gate, next, 0);
 	wait_for("1 published, 1 not published");
 	assert_int_equal(times_told("DNS does not answer"), 0);
 	struct gate_view *last = view_of(configure("\"n\"", "", OLD, NEW));
-	gate_take(gate, last, 0);
+	take(gate, last, 0);
 	gate_free(gate);
 	gate_view_unref(view);
 	gate_view_unref(next);

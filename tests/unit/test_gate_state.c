@@ -60,7 +60,7 @@ static void test_stories(void **state)
 			enum gate_answer answer = (enum gate_answer)(
 			    strchr(answers, stories[i].story[j]) - answers);
 			told[j] =
-			    changes[gate_observe(&record, answer, 1000 + (int64_t)j)];
+			    changes[gate_observe(&record, answer, 1000 + (int64_t)j, 1)];
 		}
 		if (strcmp(told, stories[i].told) != 0 ||
 		    record.seen.state != stories[i].to ||
@@ -76,8 +76,32 @@ static void test_a_clock_that_was_put_back(void **state)
 {
 	struct gate_record record = {.seen = {GATE_PUBLISHED, 5000}};
 	(void)state;
-	assert_int_equal(gate_observe(&record, GATE_MATCHES, 1000), GATE_SAME);
+	assert_int_equal(gate_observe(&record, GATE_MATCHES, 1000, 1), GATE_SAME);
 	assert_int_equal(record.seen.since_s, 1000);
+}
+
+/* Reloads ask too, and five of them in a second are worth one check. */
+static void test_answers_that_come_too_soon(void **state)
+{
+	static const struct {
+		int64_t at_s;
+		enum gate_change change;
+	} answers_of[] = {
+	    {1000, GATE_MISSED}, {1000, GATE_SAME},     {1001, GATE_SAME},
+	    {1149, GATE_SAME},   {1150, GATE_SAME},     {1151, GATE_SAME},
+	    {1299, GATE_SAME},   {1300, GATE_VANISHED},
+	};
+	struct gate_record record = {.seen = {GATE_PUBLISHED, 500}};
+	(void)state;
+	for (size_t i = 0; i < sizeof(answers_of) / sizeof(answers_of[0]); i++)
+		assert_int_equal(
+		    gate_observe(&record, GATE_NO_NAME, answers_of[i].at_s, 150),
+		    answers_of[i].change);
+	/* A clock that was put back holds nothing up. */
+	record = (struct gate_record){.seen = {GATE_PUBLISHED, 500}};
+	gate_observe(&record, GATE_NO_NAME, 5000, 150);
+	gate_observe(&record, GATE_NO_NAME, 1000, 150);
+	assert_int_equal(gate_observe(&record, GATE_NO_NAME, 1150, 150), GATE_VANISHED);
 }
 
 #define PUB(since)                                                                       \
@@ -198,6 +222,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_stories),
 	    cmocka_unit_test(test_a_clock_that_was_put_back),
+	    cmocka_unit_test(test_answers_that_come_too_soon),
 	    cmocka_unit_test(test_choices),
 	    cmocka_unit_test(test_every_choice),
 	    cmocka_unit_test(test_settles_at),
