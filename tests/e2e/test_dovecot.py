@@ -170,6 +170,27 @@ def test_only_for_the_grace(mail, mailboxes, postern_at_rest, sink):
     assert is_denied(send(mail, AT_HOME))
 
 
+def test_nobody_is_refused_for_good_while_redis_is_away(mail, mailboxes, postern_at_rest,
+                                                        redis_server):
+    """Another node might know of a login: Postfix's 554 becomes 450, its OK stays away."""
+    redis = redis_server()
+    postern_at_rest.allow("warning: redis ")
+    server = mailboxes(redis={"servers": [redis.address]}, **GRACE)
+    deadline = time.monotonic() + 20
+    while not is_denied(send(mail, ELSEWHERE)):
+        assert time.monotonic() < deadline
+    redis.kill()
+    while is_denied(send(mail, ELSEWHERE)):
+        assert time.monotonic() < deadline
+    reply = send(mail, ELSEWHERE)
+    assert reply.code == 450 and "login cannot be looked up now" in reply.text, reply
+    server.pop3_login(AT_HOME)
+    assert send(mail, AT_HOME).code == 250
+    redis.start()
+    while not is_denied(send(mail, ELSEWHERE)):
+        assert time.monotonic() < deadline
+
+
 def test_this_host_becomes_no_relay(mail, mailboxes):
     """Webmail logs in from loopback."""
     server = mailboxes(**GRACE)

@@ -2,18 +2,11 @@
 """Blocks and logins on several nodes, through a real Redis: there within a second, not
 lost when Redis or a message is, and in force while nobody can be asked."""
 
-import shutil
-import signal
-import subprocess
-import tempfile
-import pathlib
 import time
 
 import pytest
 
 from policyd_process import GRANTED, UNDECIDED
-from private_mail.ports import free_port
-from private_mail.process import Process
 from test_blocks import BAN, answer, blocks, refuse
 from test_control import Control
 
@@ -21,40 +14,12 @@ STRANGER = "203.0.113.9"
 KEYS = "postern:{roster}:"
 
 
-class Redis:
-    """A Redis server on a port of its own."""
+def subscribers(redis):
+    return redis.command("PUBSUB", "NUMSUB", f"{KEYS}changes")[1]
 
-    def __init__(self):
-        self.port = free_port()
-        self.top = pathlib.Path(tempfile.mkdtemp(prefix="postern-redis-"))
-        self.process = None
 
-    def start(self):
-        self.process = Process("redis", [
-            "redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "",
-            "--dir", self.top, "--daemonize", "no"])
-        self.process.wait_for_line("Ready to accept connections")
-
-    def kill(self):
-        self.process.kill_group()
-
-    def freeze(self):
-        self.process.signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.process.signal(signal.SIGCONT)
-
-    def cli(self, *words):
-        done = subprocess.run(
-            ["redis-cli", "-p", str(self.port), *map(str, words)], capture_output=True,
-            text=True, timeout=30, check=True)
-        return done.stdout.strip()
-
-    def subscribers(self):
-        return int(self.cli("PUBSUB", "NUMSUB", f"{KEYS}changes").split()[1])
-
-    def settings(self):
-        return {"redis": {"servers": [f"127.0.0.1:{self.port}"]}}
+def settings_of(redis):
+    return {"redis": {"servers": [redis.address]}}
 
 
 def until(condition, timeout=20, every=0.01):
@@ -67,13 +32,10 @@ def until(condition, timeout=20, every=0.01):
 
 
 @pytest.fixture
-def redis():
-    server = Redis()
-    server.start()
+def redis(redis_server):
+    server = redis_server()
     yield server
-    server.process.signal(signal.SIGCONT)
-    server.kill()
-    shutil.rmtree(server.top, ignore_errors=True)
+    server.resume()
 
 
 @pytest.fixture
@@ -85,7 +47,7 @@ def node(policyd_at_rest):
         daemon = policyd_at_rest()
         daemon.allow(r"warning: redis |error: redis ")
         daemon.control = daemon.top / "run" / "control"
-        settings = {"hostname": name, **(redis.settings() if redis else {}), **settings}
+        settings = {"hostname": name, **(settings_of(redis) if redis else {}), **settings}
         daemon.settings = {**settings, "policyd": {
             "control": f"unix:{daemon.control}", **settings.get("policyd", {})}}
         if not at_rest:
@@ -100,7 +62,7 @@ def node(policyd_at_rest):
 def two(redis, node):
     """Two nodes that hear of each other."""
     nodes = node(redis, "a"), node(redis, "b")
-    until(lambda: redis.subscribers() == 2)
+    until(lambda: subscribers(redis) == 2)
     return nodes
 
 
@@ -157,13 +119,13 @@ def test_without_messages(redis, two):
     a, b = two
     addresses = [f"203.0.113.{n}" for n in range(1, 9)]
     for address in addresses:
-        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        redis.command("CLIENT", "KILL", "TYPE", "pubsub")
         block(a, address)
-        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        redis.command("CLIENT", "KILL", "TYPE", "pubsub")
         assert until(lambda: is_blocked(b, address)) < 2.5
     assert blocks(a).keys() == blocks(b).keys()
     for address in addresses[::2]:
-        redis.cli("CLIENT", "KILL", "TYPE", "pubsub")
+        redis.command("CLIENT", "KILL", "TYPE", "pubsub")
         unblock(b, address)
     until(lambda: blocks(a).keys() == blocks(b).keys() and len(blocks(a)) == 4)
 
@@ -172,7 +134,7 @@ def test_cut_while_it_writes(redis, two):
     """All connections are cut around every change."""
     a, b = two
     for n in range(20):
-        redis.cli("CLIENT", "KILL", "TYPE", "normal")
+        redis.command("CLIENT", "KILL", "TYPE", "normal")
         block(a, f"203.0.113.{n}")
     until(lambda: len(blocks(b)) == 20)
     assert len(blocks(a)) == 20
@@ -200,12 +162,12 @@ def test_redis_away(redis, two):
 
 def test_redis_frozen(redis, two):
     a, b = two
-    redis.freeze()
+    redis.pause()
     began = time.monotonic()
     assert block(a)["shared"] is False
     assert time.monotonic() - began < 2
     assert is_blocked(a) and not is_blocked(b)
-    redis.thaw()
+    redis.resume()
     until(lambda: is_blocked(b))
 
 
@@ -217,8 +179,8 @@ def test_flushall(redis, two):
     until(lambda: len(blocks(b)) == 2)
     unblock(b, "198.51.100.1")
     until(lambda: len(blocks(a)) == 1)
-    redis.cli("FLUSHALL")
-    until(lambda: redis.cli("HEXISTS", f"{KEYS}blocks", f"client:{STRANGER}") == "1")
+    redis.command("FLUSHALL")
+    until(lambda: redis.command("HEXISTS", f"{KEYS}blocks", f"client:{STRANGER}") == 1)
     assert is_blocked(a) and is_blocked(b)
     assert len(blocks(a)) == len(blocks(b)) == 1
     block(b, "198.51.100.2")
@@ -282,16 +244,16 @@ def test_expiry(redis, two):
     # Redis is rid of it with the next change.
     def is_gone():
         block(a, "198.51.100.3")
-        return redis.cli("HEXISTS", f"{KEYS}blocks", "client:198.51.100.1") == "0"
+        return redis.command("HEXISTS", f"{KEYS}blocks", "client:198.51.100.1") == 0
     until(is_gone, every=0.3)
-    assert 0 < int(redis.cli("TTL", f"{KEYS}blocks")) <= 30 * 86400
+    assert 0 < redis.command("TTL", f"{KEYS}blocks") <= 30 * 86400
 
 
 def test_a_limit_blocks_everywhere(redis, node):
     a, b = node(redis, "a", limits=[BAN]), node(redis, "b", limits=[BAN])
     for daemon in (a, b):
         daemon.allow("limit ban: client .* is blocked until")
-    until(lambda: redis.subscribers() == 2)
+    until(lambda: subscribers(redis) == 2)
     refuse(a, 3, client_address=STRANGER)
     assert is_blocked(a)
     until(lambda: is_blocked(b))
@@ -311,9 +273,9 @@ def test_foreign_records(redis, two):
             ("client:0.0.0.0/0", f"{now} 0 K -\tx\ty"), ("client:x", f"{now} 0 K -\tx\ty"),
             ("client:192.0.2.9", "nonsense"), ("client:192.0.2.9", f"{now} 0 K nonsense"),
             ("user:ada@example.org", f"{now} 0 K -\tx\ny\tz"), ("", "0")], 1000):
-        redis.cli("HSET", f"{KEYS}blocks", name, value)
-        redis.cli("ZADD", f"{KEYS}blocks:changes", number, name)
-        redis.cli("HSET", f"{KEYS}blocks", "", 2000 + number)
+        redis.command("HSET", f"{KEYS}blocks", name, value)
+        redis.command("ZADD", f"{KEYS}blocks:changes", number, name)
+        redis.command("HSET", f"{KEYS}blocks", "", 2000 + number)
     a.wait_for_line("a record that is none of ours is left out")
     block(a, "198.51.100.1")
     until(lambda: is_blocked(b, "198.51.100.1"))
@@ -322,40 +284,40 @@ def test_foreign_records(redis, two):
 
 
 def test_somebody_elses_key(redis, node):
-    redis.cli("SET", f"{KEYS}blocks", "not a hash")
+    redis.command("SET", f"{KEYS}blocks", "not a hash")
     daemon = node(redis, "a")
     daemon.allow("blocks and logins of other nodes are not heard")
     assert block(daemon)["shared"] is False
     assert is_blocked(daemon)
     daemon.wait_for_line("WRONGTYPE|not heard")
-    redis.cli("DEL", f"{KEYS}blocks")
-    until(lambda: redis.cli("HEXISTS", f"{KEYS}blocks", f"client:{STRANGER}") == "1")
+    redis.command("DEL", f"{KEYS}blocks")
+    until(lambda: redis.command("HEXISTS", f"{KEYS}blocks", f"client:{STRANGER}") == 1)
 
 
 def test_redis_comes_and_goes_by_reload(redis, node):
     a, b = node(None, "a"), node(redis, "b")
     assert block(a)["shared"] is False
-    until(lambda: redis.subscribers() == 1)
-    a.configure(**{**a.settings, **redis.settings()})
+    until(lambda: subscribers(redis) == 1)
+    a.configure(**{**a.settings, **settings_of(redis)})
     a.hang_up()
     until(lambda: is_blocked(b))
     a.configure(**a.settings)
     mark = a.mark()
     a.hang_up()
     a.wait_for_line("reloaded ", mark)
-    until(lambda: redis.subscribers() == 1)
+    until(lambda: subscribers(redis) == 1)
     assert is_blocked(a)
     assert unblock(a)["shared"] is False
     assert is_blocked(b)
 
 
-def test_clocks_that_differ(redis, node):
-    """Nodes whose clocks are minutes apart (by libfaketime's idea: durations only)."""
+def test_times_are_those_of_redis(redis, node):
+    """What lies in Redis is Redis's time, told as durations; no node's clock is asked."""
     a = node(redis, "a")
-    until(lambda: redis.subscribers() == 1)
+    until(lambda: subscribers(redis) == 1)
     block(a, **{"for": 600})
-    made, ends, *_ = redis.cli("HGET", f"{KEYS}blocks", f"client:{STRANGER}").split()
-    seconds, micros = map(int, redis.cli("TIME").split())
+    made, ends, *_ = redis.command("HGET", f"{KEYS}blocks", f"client:{STRANGER}").split()
+    seconds, micros = map(int, redis.command("TIME"))
     assert abs(int(made) / 1000 - seconds) < 5
     assert abs(int(ends) - int(made) - 600000) < 1100
 
@@ -365,7 +327,7 @@ GRACE = {"relay": {"login_grace": "1h"}}
 
 def test_logins(redis, node):
     a, b = node(redis, "a", **GRACE), node(redis, "b", **GRACE)
-    until(lambda: redis.subscribers() == 2)
+    until(lambda: subscribers(redis) == 2)
     until(lambda: answer(b, client_address=STRANGER) == UNDECIDED.decode())
     assert tell(a, "login", ip=STRANGER, user="ada")["recorded"]
     assert until(lambda: answer(b, client_address=STRANGER) == GRANTED.decode()) < 1
@@ -382,19 +344,17 @@ def test_logins(redis, node):
     until(lambda: answer(b, client_address="203.0.113.11") == UNDECIDED.decode())
 
 
-def test_before_redis_is_reached_nobody_can_tell(node):
-    server = Redis()  # not started
+def test_before_redis_is_reached_nobody_can_tell(node, redis_at_rest):
+    server = redis_at_rest()
     daemon = node(server, "a", **GRACE)
     assert answer(daemon, client_address=STRANGER).startswith("action=DEFER_IF_REJECT")
     server.start()
     until(lambda: answer(daemon, client_address=STRANGER) == UNDECIDED.decode())
-    server.kill()
-    shutil.rmtree(server.top, ignore_errors=True)
 
 
 @pytest.mark.threads
-def test_blocks_and_load(redis, two):
-    """Blocks from both nodes under load: both end with the same."""
+def test_changes_on_both(two):
+    """Changes on both nodes at once: both end with the same."""
     a, b = two
     for n in range(60):
         block(a, f"198.51.100.{n}")
