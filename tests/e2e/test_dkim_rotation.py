@@ -2,16 +2,19 @@
 """Keys that follow DNS: a rotation on a real Postfix, and the milter alone where several
 children, the control socket and the page matter."""
 
+import collections
 import json
 import re
 import socket
 import stat
 import subprocess
+import threading
 import urllib.request
 
 import pytest
 
 from letters import letter
+from milter_client import delivered
 from milter_daemon import milter, milter_at_rest, unsigned  # noqa: F401
 from name_server import NameServer
 from private_mail import dkim_check
@@ -192,6 +195,7 @@ def status(daemon, build):
     return json.loads(done.stdout)["milter"]
 
 
+@pytest.mark.threads
 def test_children_see_the_same_and_one_tells(milter_at_rest, dns, build):  # noqa: F811
     daemon = milter_at_rest
     daemon.allow("is not published")
@@ -213,6 +217,52 @@ def test_children_see_the_same_and_one_tells(milter_at_rest, dns, build):  # noq
     page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20).read().decode()
     assert 'postern_dkim_key_published{key="default",domain="example.org"} 1' in page
     assert 'postern_dkim_key_published{key="default",domain="b.example"} 0' in page
+
+
+@pytest.mark.threads
+def test_changes_under_load(milter_at_rest, dns, build):  # noqa: F811
+    """Messages, reloads, questions over the control socket and a record that comes and
+    goes: every message is signed by one of the two keys, whole."""
+    daemon = milter_at_rest
+    daemon.allow("is not published|no longer published|was published, and now|lines dropped")
+    keys = {name: daemon.make_key(name) for name in ("one", "two")}
+    records = {f"{name}._domainkey.example.org": dkim_check.public_record(path)
+               for name, path in keys.items()}
+    publish(dns, "two", keys["two"])
+    settings = settings_of(daemon, dns)
+    settings["domains"] = {"example.org": {"dkim": ["one", "two"]}}
+    settings["milter"]["dkim"]["keys"] = {
+        name: {"selector": name, "file": str(path)} for name, path in keys.items()}
+    daemon.start(settings)
+    signed, errors, stop = collections.Counter(), [], threading.Event()
+
+    def send():
+        with daemon.session() as session:
+            while not stop.is_set():
+                reply = session.message(HEADERS)
+                text = [edit[3] for edit in reply.edits if edit[2] == "DKIM-Signature"]
+                found = re.search(r"\bs=(one|two);", text[0]) if len(text) == 1 else None
+                if not found or not dkim_check.verify(
+                        delivered(HEADERS, b"hello\r\n", reply.edits), records):
+                    errors.append(reply)
+                    return
+                signed[found.group(1)] += 1
+    senders = [threading.Thread(target=send) for _ in range(3)]
+    for sender in senders:
+        sender.start()
+    for _ in range(2):
+        for change, said in ((publish, "key one .*is published"),
+                             (withdraw, "key one is no longer published")):
+            mark = daemon.daemon.mark()
+            change(dns, "one", *([keys["one"]] if change is publish else []))
+            daemon.reload(" reloaded")
+            assert status(daemon, build)["keys"][1]["state"] == "published"
+            daemon.daemon.process.wait_for_line(said, mark)
+    stop.set()
+    for sender in senders:
+        sender.join()
+    assert not errors, errors[0]
+    assert signed["one"] and signed["two"], signed
 
 
 def test_a_killed_child_answers_again(milter_at_rest, dns, build):  # noqa: F811
