@@ -49,8 +49,8 @@ void redis_call_answer(
 /* ---- the clock ---- */
 
 /*
- * One timer for all: it goes off at the earliest deadline it was told of and looks at
- * every open call, which costs a walk per time-out and nothing per call that is answered.
+ * One timer for all: it goes off at the earliest time it was told of and looks at every
+ * open call, which costs a walk per time-out and nothing per call that is answered.
  */
 static void arm(struct redis_calls *calls, int64_t at_ms)
 {
@@ -72,46 +72,43 @@ static int64_t next_ms(const struct redis_pending *call)
 		   : call->deadline_ms;
 }
 
-/* True: it was answered or handed on, and others may have been too. */
-static bool look_at(struct redis_calls *calls, struct redis_pending *call, int64_t now_ms)
+static void look_at(struct redis_calls *calls, struct redis_pending *call, int64_t now_ms)
 {
 	if (now_ms >= call->deadline_ms) {
 		redis_call_answer(
 		    call, call->result, NULL,
 		    call->error[0] ? call->error : "no answer in time");
-		return true;
-	}
-	if (call->not_before_ms && now_ms >= call->not_before_ms) {
+	} else if (call->not_before_ms && now_ms >= call->not_before_ms) {
 		call->not_before_ms = 0;
 		calls->due(calls->context, call);
-		return true;
 	}
-	return false;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
 	struct redis_calls *calls = context;
 	struct redis_pending *call, *next;
-	int64_t now_ms = redis_now_ms(), earliest_ms = INT64_MAX;
+	int64_t now_ms = redis_now_ms();
 
 	(void)fd, (void)what;
 	calls->armed_ms = INT64_MAX;
 	for (call = TAILQ_FIRST(&calls->open); call; call = next) {
+		/* A callback may answer any other call: those two stay to be looked at.
+		 */
 		next = TAILQ_NEXT(call, open);
+		redis_call_hold(call);
 		if (next)
 			redis_call_hold(next);
-		if (!look_at(calls, call, now_ms) && next_ms(call) < earliest_ms)
-			earliest_ms = next_ms(call);
-		/* The callback may have answered the next one: begin anew. */
+		look_at(calls, call, now_ms);
+		if (!call->answered)
+			arm(calls, next_ms(call));
+		redis_call_release(call);
 		bool gone = next && next->answered;
 		if (next)
 			redis_call_release(next);
 		if (gone)
 			next = TAILQ_FIRST(&calls->open);
 	}
-	if (earliest_ms != INT64_MAX)
-		arm(calls, earliest_ms);
 }
 
 void redis_call_fail_later(

@@ -481,14 +481,18 @@ static void try_replied(void *context, const struct redis_reply *reply)
 {
 	struct redis_conn *conn = context;
 	const char *error = reply ? redis_reply_error(reply, NULL) : NULL;
+	bool asks = error && strncmp(error, "NOAUTH", 6) == 0;
 
-	if (error && strncmp(error, "NOAUTH", 6) == 0 && conn->stage == STAGE_LOGIN &&
-	    is_said(conn->options.password)) {
-		if (login_auth(conn) && login_role(conn))
-			conn->logins_open--; /* this one */
+	if (!reply || conn->stage != STAGE_LOGIN)
+		return;
+	if (asks && is_said(conn->options.password)) {
+		if (!login_auth(conn))
+			return;
+	} else if (!login_good(conn, LOGIN_PING, reply)) {
 		return;
 	}
-	ping_replied(context, reply);
+	if (login_role(conn))
+		conn->logins_open--; /* this one */
 }
 
 static void login_begin(struct redis_conn *conn)
@@ -500,8 +504,7 @@ static void login_begin(struct redis_conn *conn)
 	conn->stage = STAGE_LOGIN;
 	conn->heard_ms = redis_now_ms();
 	if (options->password_when_asked) {
-		if (login_send(conn, 1, ping, try_replied))
-			login_role(conn);
+		login_send(conn, 1, ping, try_replied);
 		return;
 	}
 	snprintf(db, sizeof(db), "%u", options->db);

@@ -2,6 +2,7 @@
 #include "policyd/redis_error.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define AWAY   REDIS_UNAVAILABLE
@@ -116,27 +117,36 @@ unsigned redis_error_index(const struct redis_error *error)
 	return (unsigned)(error - errors);
 }
 
+/* A whole number under @limit, and nothing else. */
+static bool parse_number(const char *text, unsigned limit, unsigned *ret)
+{
+	size_t digits = strspn(text, "0123456789");
+	if (digits == 0 || digits > 5 || text[digits] != '\0')
+		return false;
+	*ret = (unsigned)strtoul(text, NULL, 10);
+	return *ret < limit;
+}
+
 bool redis_redirect_parse(const char *text, size_t len, struct redis_redirect *ret)
 {
-	char line[320], end;
-	unsigned slot;
-	int at = 0;
+	char line[320], *rest = line;
+	unsigned port;
 
 	if (len >= sizeof(line) || memchr(text, '\0', len))
 		return false;
 	memcpy(line, text, len);
 	line[len] = '\0';
-	if (sscanf(line, "%*[A-Z] %u %n", &slot, &at) < 1 || at == 0 || slot >= 16384)
+	(void)strsep(&rest, " "); /* MOVED or ASK */
+	const char *slot = strsep(&rest, " ");
+	if (!slot || !rest || strchr(rest, ' ') || !parse_number(slot, 16384, &ret->slot))
 		return false;
 	/* An IPv6 address stands there without brackets: the last colon counts. */
-	char *host = line + at, *colon = strrchr(host, ':');
-	unsigned port;
-	if (!colon || (size_t)(colon - host) >= sizeof(ret->host) ||
-	    sscanf(colon + 1, "%5u%c", &port, &end) != 1 || port == 0 || port > 65535)
+	char *colon = strrchr(rest, ':');
+	if (!colon || (size_t)(colon - rest) >= sizeof(ret->host) ||
+	    !parse_number(colon + 1, 65536, &port) || port == 0)
 		return false;
-	ret->slot = slot;
-	memcpy(ret->host, host, (size_t)(colon - host));
-	ret->host[colon - host] = '\0';
-	snprintf(ret->port, sizeof(ret->port), "%u", port);
+	*colon = '\0';
+	strcpy(ret->host, rest);
+	snprintf(ret->port, sizeof(ret->port), "%u", port & 0xFFFF);
 	return true;
 }

@@ -283,6 +283,12 @@ void redis_node_set(struct redis_node *node, const struct endpoint *endpoint)
 	}
 }
 
+void redis_node_point(struct redis_node *node, const struct endpoint *endpoint)
+{
+	if (node->placed)
+		node->endpoint = *endpoint;
+}
+
 bool redis_node_is_away(const struct redis_node *node)
 {
 	return node->away;

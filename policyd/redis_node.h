@@ -46,6 +46,9 @@ struct redis_node *redis_node_free(struct redis_node *node);
 /* Where it is; connects anew, at once, also when it is the same place. NULL: nowhere. */
 void redis_node_set(struct redis_node *node, const struct endpoint *endpoint);
 
+/* Where its next attempt goes to; nothing else changes. */
+void redis_node_point(struct redis_node *node, const struct endpoint *endpoint);
+
 /* The connection is no good although it stands: another one. @fault says why. */
 void redis_node_drop(struct redis_node *node, const struct redis_fault *fault);
 

@@ -7,6 +7,7 @@ ended by its pid. The client speaks RESP 2, so that no package is needed for it.
 
 import signal
 import socket
+import threading
 import time
 
 from private_mail.ports import free_port
@@ -81,6 +82,58 @@ def wait_until(true, what, timeout=20):
             why = error
         assert time.monotonic() < deadline, f"{what}: {why} after {timeout} s"
         time.sleep(0.01)  # between two questions
+
+
+def encoded(value):
+    """A reply in RESP 2."""
+    if value is None:
+        return b"$-1\r\n"
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    if isinstance(value, str):
+        return b"$%d\r\n%s\r\n" % (len(value.encode()), value.encode())
+    return b"*%d\r\n" % len(value) + b"".join(encoded(item) for item in value)
+
+
+class ScriptedServer:
+    """Answers each command by @answers(command in upper case, arguments)."""
+
+    def __init__(self, answers):
+        self._answers = answers
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        self._peers = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                peer, _ = self._socket.accept()
+            except OSError:
+                return
+            self._peers.append(peer)
+            threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer):
+        with peer, peer.makefile("rb") as stream:
+            try:
+                while (head := stream.readline()):
+                    words = []
+                    for _ in range(int(head[1:])):
+                        length = int(stream.readline()[1:])
+                        words.append(stream.read(length + 2)[:-2].decode())
+                    peer.sendall(encoded(self._answers(words[0].upper(), words[1:])))
+            except (OSError, ValueError):
+                pass
+
+    def stop(self):
+        for one in (self._socket, *self._peers):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self._socket.close()
 
 
 class RedisServer:
@@ -186,7 +239,7 @@ class WatchedPair:
                 server.options["masterauth"] = password
         lines = [f"sentinel monitor {name} 127.0.0.1 {self.servers[0].port} 2",
                  f"sentinel down-after-milliseconds {name} {down_after_ms}",
-                 f"sentinel failover-timeout {name} 3000",
+                 f"sentinel failover-timeout {name} 1000",
                  f"sentinel parallel-syncs {name} 1"]
         if password:
             lines.append(f"sentinel auth-pass {name} {password}")
