@@ -315,6 +315,16 @@ int config_load(
     struct config_errors *reterrors);
 void config_errors_done(struct config_errors *errors);
 
+/*
+ * What finds the running daemons and no more: hostname, policyd.control,
+ * policyd.login_socket, milter.control; nothing else of *ret may be looked at. For
+ * commands that ask them: no list is read, so a million entries cost nothing, and a file
+ * that is broken elsewhere, which the daemons then do not use, is no hindrance. As
+ * config_load() otherwise.
+ */
+int config_load_sockets(
+    const char *path, struct config **ret, struct config_errors *reterrors);
+
 struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config); /* returns NULL; NULL is fine */
 

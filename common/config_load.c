@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -123,8 +124,8 @@ static void forget_values(struct config_build *build)
 	malloc_trim(0);
 }
 
-static void build_all(
-    struct config_build *build, const char *path, config_look *look, void *context)
+/* Everything but what the files say. False: no memory. */
+static bool begin(struct config_build *build, const char *path)
 {
 	struct config_file here = {.name = path};
 
@@ -136,13 +137,19 @@ static void build_all(
 		build->folder = config_copy(build, ".");
 	if (!build->origins || !build->defaults || !build->folder) {
 		build->no_memory = true;
-		return;
+		return false;
 	}
 	const char *base = strrchr(path, '/');
 	build->config->file = config_absolute_path(build, &here, base ? base + 1 : path);
 	config_set_defaults(build, SIZE_MAX, build->snapshot);
 	read_files(build, path);
-	if (build->no_memory)
+	return !build->no_memory;
+}
+
+static void build_all(
+    struct config_build *build, const char *path, config_look *look, void *context)
+{
+	if (!begin(build, path))
 		return;
 	peek_delimiter(build);
 	walk_files(build);
@@ -180,6 +187,40 @@ static void build_done(struct config_build *build)
 	config_lists_forget(build);
 }
 
+/* One value, wherever it stands. False: it is wrong. */
+static bool peek(struct config_build *build, const char *section, const char *key)
+{
+	char path[64];
+	size_t before = build->errors_count;
+
+	snprintf(path, sizeof(path), "%s%s%s", section, section[0] ? "." : "", key);
+	for (size_t i = 0; i < build->files_count; i++) {
+		struct config_value root = config_root(build->files[i]), within, value;
+		if (!root.json)
+			continue;
+		if (section[0] && !config_member(&root, section, &within))
+			continue;
+		if (config_member(section[0] ? &within : &root, key, &value))
+			config_read(
+			    build, config_option_find(path), &value, build->snapshot);
+	}
+	return build->errors_count == before;
+}
+
+/* False: it cannot be told where the daemons are. */
+static bool build_sockets(struct config_build *build, const char *path)
+{
+	bool good = begin(build, path) && build->files_count > 0 &&
+		    build->files[0]->text.root && peek(build, "policyd", "control") &&
+		    peek(build, "policyd", "login_socket") &&
+		    peek(build, "milter", "control");
+
+	if (good)
+		peek(build, "", "hostname");
+	set_hostname(build);
+	return good;
+}
+
 int config_load_with(
     const char *path, unsigned flags, config_look *look, void *context,
     struct config **ret, struct config_errors *reterrors)
@@ -199,6 +240,29 @@ int config_load_with(
 	config_report_finish(&build, reterrors);
 	build_done(&build);
 	if (build.no_memory || wrong) {
+		config_unref(&snapshot->config);
+		return build.no_memory ? -ENOMEM : -EINVAL;
+	}
+	*ret = &snapshot->config;
+	return 0;
+}
+
+int config_load_sockets(
+    const char *path, struct config **ret, struct config_errors *reterrors)
+{
+	struct config_build build = {0};
+	struct config_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+
+	*reterrors = (struct config_errors){0};
+	if (!snapshot)
+		return -ENOMEM;
+	atomic_init(&snapshot->references, 1);
+	build.snapshot = snapshot;
+	build.config = &snapshot->config;
+	bool good = build_sockets(&build, path);
+	config_report_finish(&build, reterrors);
+	build_done(&build);
+	if (build.no_memory || !good) {
 		config_unref(&snapshot->config);
 		return build.no_memory ? -ENOMEM : -EINVAL;
 	}

@@ -116,7 +116,7 @@ int cmd_block(int argc, char **argv)
 		return ctl_wrong_use(
 		    argv[0], line.usage,
 		    "--for wants a time with its unit, such as 90s, 10m, 2h or 1d");
-	code = ctl_load_config(line.file, 0, &config);
+	code = ctl_load_sockets(line.file, &config);
 	if (code != 0)
 		return code;
 	asker(config, by);
@@ -157,7 +157,7 @@ int cmd_unblock(int argc, char **argv)
 
 	int code = parse(&line, argc, argv);
 	if (code < 0)
-		code = ctl_load_config(line.file, 0, &config);
+		code = ctl_load_sockets(line.file, &config);
 	if (code != 0)
 		return code;
 	asker(config, by);

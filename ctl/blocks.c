@@ -56,7 +56,7 @@ int cmd_blocks(int argc, char **argv)
 
 	int code = ctl_line_parse(&line, argc, argv);
 	if (code < 0)
-		code = ctl_load_config(line.file, 0, &config);
+		code = ctl_load_sockets(line.file, &config);
 	if (code == 0)
 		code = ctl_ask(
 		    argv[0], config, json_pack("{s:s}", "command", "blocks"), &reply);

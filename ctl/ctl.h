@@ -32,3 +32,6 @@ int cmd_usage(int argc, char **argv);
  * error stands on standard error and the exit code is returned.
  */
 int ctl_load_config(const char *file, unsigned flags, struct config **ret);
+
+/* The same with config_load_sockets(), for a command that asks a daemon. */
+int ctl_load_sockets(const char *file, struct config **ret);

@@ -392,8 +392,9 @@ int cmd_explain(int argc, char **argv)
 		return EXIT_FAILURE;
 	int r = take_options(explain, argc, argv);
 	if (r == 0)
-		r = ctl_load_config(
-		    explain->file, explain->live ? 0 : CONFIG_LOAD_GEOIP, &config);
+		r = explain->live
+			? ctl_load_sockets(explain->file, &config)
+			: ctl_load_config(explain->file, CONFIG_LOAD_GEOIP, &config);
 	if (r == 0 && explain->live)
 		r = ask_daemon(config, explain, &root);
 	else if (r == 0)

@@ -6,16 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int ctl_load_config(const char *file, unsigned flags, struct config **ret)
+/* Tells the errors of a load that ended with @r; the exit code. */
+static int tell(const char *file, int r, struct config_errors *errors)
 {
-	struct config_errors errors;
-	int r = config_load(file, flags, ret, &errors);
-
-	for (size_t i = 0; i < errors.lines.count; i++)
-		fprintf(stderr, "%s\n", errors.lines.items[i]);
-	if (errors.more)
-		fprintf(stderr, "%s: %zu more errors\n", file, errors.more);
-	config_errors_done(&errors);
+	for (size_t i = 0; r < 0 && i < errors->lines.count; i++)
+		fprintf(stderr, "%s\n", errors->lines.items[i]);
+	if (r < 0 && errors->more)
+		fprintf(stderr, "%s: %zu more errors\n", file, errors->more);
+	config_errors_done(errors);
 	if (r == 0)
 		return 0;
 	if (r != -EINVAL) {
@@ -23,4 +21,20 @@ int ctl_load_config(const char *file, unsigned flags, struct config **ret)
 		return EXIT_FAILURE;
 	}
 	return EXIT_CONFIG;
+}
+
+int ctl_load_config(const char *file, unsigned flags, struct config **ret)
+{
+	struct config_errors errors;
+	int r = config_load(file, flags, ret, &errors);
+
+	return tell(file, r, &errors);
+}
+
+int ctl_load_sockets(const char *file, struct config **ret)
+{
+	struct config_errors errors;
+	int r = config_load_sockets(file, ret, &errors);
+
+	return tell(file, r, &errors);
 }

@@ -69,7 +69,7 @@ int cmd_login(int argc, char **argv)
 
 	int code = ctl_line_parse(&line, argc, argv);
 	if (code < 0)
-		code = socket ? 0 : ctl_load_config(line.file, 0, &config);
+		code = socket ? 0 : ctl_load_sockets(line.file, &config);
 	if (code != 0)
 		return code;
 	message = json_pack("{s:s, s:s}", "command", "login", "ip", line.argument[0]);

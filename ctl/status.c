@@ -223,7 +223,7 @@ int cmd_status(int argc, char **argv)
 
 	int code = ctl_line_parse(&line, argc, argv);
 	if (code < 0)
-		code = ctl_load_config(line.file, 0, &config);
+		code = ctl_load_sockets(line.file, &config);
 	if (code != 0)
 		return code;
 	struct asked policyd = {

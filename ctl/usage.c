@@ -94,7 +94,7 @@ int cmd_usage(int argc, char **argv)
 	if (top && top_of(top) == 0)
 		return ctl_wrong_use(
 		    argv[0], usage, "--top wants a number from 1 to %d", TOP_MAX);
-	code = ctl_load_config(line.file, 0, &config);
+	code = ctl_load_sockets(line.file, &config);
 	if (code != 0)
 		return code;
 	json_t *message = line.argument[0]

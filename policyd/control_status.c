@@ -57,6 +57,42 @@ static json_t *store_json(const struct config *config)
 	    metrics_value(metrics_series(METRIC_STORE_UP, kind, NULL)) != 0);
 }
 
+static void count_block(void *context, const struct block *block)
+{
+	(void)block;
+	++*(json_int_t *)context;
+}
+
+static void count_login(void *context, const struct login *login)
+{
+	(void)login;
+	++*(json_int_t *)context;
+}
+
+/* What commands and limits have made, and whether other nodes hear of it. */
+static bool add_remembered(const struct control_context *context, json_t *reply)
+{
+	const struct remembered *remembered = &context->parts.remembered;
+	uint32_t grace_s = context->config->relay.login_grace_s;
+	json_int_t blocks = 0, logins = 0;
+	struct roster_state roster;
+	int64_t now_s = time(NULL);
+
+	blocks_each(remembered->blocks, now_s, count_block, &blocks);
+	if (grace_s > 0)
+		logins_each(remembered->logins, now_s - grace_s, count_login, &logins);
+	if (json_object_set_new(reply, "blocks", json_integer(blocks)) < 0 ||
+	    json_object_set_new(reply, "logins", json_integer(logins)) < 0)
+		return false;
+	roster_state(context->roster, &roster);
+	if (!roster.configured)
+		return true;
+	json_t *sharing = json_pack("{s:b}", "ok", roster.shares);
+	if (sharing && roster.trouble[0])
+		json_object_set_new(sharing, "error", json_string(roster.trouble));
+	return json_object_set_new(reply, "sharing", sharing) == 0;
+}
+
 void control_status(
     struct control_context *context, struct control_request *request,
     const json_t *message)
@@ -67,19 +103,22 @@ void control_status(
 	if (!control_members(request, message, NULL, 0))
 		return;
 	/* In the order in which a reader wants it; the command prints what there is. */
-	control_reply(
-	    request,
-	    json_pack(
-		"{s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:f, s:I, s:I}",
-		"program", "postern-policyd", "version", POSTERN_VERSION, "pid",
-		(int)getpid(), "since", (json_int_t)context->since_s, "hostname",
-		config->hostname, "configuration", config->file, "last_reload",
-		reload_json(context->parts.reload), "store", store_json(config),
-		"connections",
-		(json_int_t)metrics_value(
-		    metrics_series(METRIC_POLICY_CONNECTIONS, NULL, NULL)),
-		"requests", (json_int_t)requests, "requests_per_second",
-		rate_now(&context->rate, requests), "domains",
-		(json_int_t)config_domain_count(config), "limits",
-		(json_int_t)config->limits_count));
+	json_t *reply = json_pack(
+	    "{s:s, s:s, s:i, s:I, s:s, s:s, s:o, s:o, s:I, s:I, s:f, s:I, s:I}",
+	    "program", "postern-policyd", "version", POSTERN_VERSION, "pid",
+	    (int)getpid(), "since", (json_int_t)context->since_s, "hostname",
+	    config->hostname, "configuration", config->file, "last_reload",
+	    reload_json(context->parts.reload), "store", store_json(config),
+	    "connections",
+	    (json_int_t)metrics_value(
+		metrics_series(METRIC_POLICY_CONNECTIONS, NULL, NULL)),
+	    "requests", (json_int_t)requests, "requests_per_second",
+	    rate_now(&context->rate, requests), "domains",
+	    (json_int_t)config_domain_count(config), "limits",
+	    (json_int_t)config->limits_count);
+	if (reply && !add_remembered(context, reply)) {
+		json_decref(reply);
+		reply = NULL;
+	}
+	control_reply(request, reply);
 }

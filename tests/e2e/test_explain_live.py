@@ -64,6 +64,15 @@ def test_a_captured_request(daemon, postern, tmp_path):
     assert postern.json("explain", "--attributes", captured)["reply"] == "OK"
 
 
+def test_blocks_are_the_daemons(daemon, postern):
+    with Control(daemon.control) as control:
+        assert control.ask("block", kind="client", value=RELAY_HOST, reason="too much")["ok"]
+    ask = ("explain", "--client", RELAY_HOST, "--sender", "ada@example.org",
+           "--recipient", "joe@outside.example")
+    assert postern.json(*ask)["reply"] == "OK"
+    assert "too much" in postern.json(*ask, "--live")["reply"]
+
+
 def test_faults(daemon, postern):
     with Control(daemon.control) as control:
         for text, says in (("x=y\n\n", "no policy request"),

@@ -4,6 +4,7 @@
  */
 #include "common/config.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -364,6 +365,61 @@ static void restarts(void **state)
 	config_unref(old);
 }
 
+/* What finds the daemons is read from a file that is broken elsewhere, and no list is. */
+static void sockets_alone(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *why, *text;
+		int r;
+		const char *control, *login_socket, *milter;
+	} rows[] = {
+	    {"the defaults", "{}", 0, "unix:/run/postern/policyd", "",
+	     "unix:/run/postern/milter"},
+	    {"what is set",
+	     "{\"policyd\": {\"control\": \"unix:/a\", \"login_socket\": \"unix:/b\"}, "
+	     "\"milter\": {\"control\": \"\"}}",
+	     0, "unix:/a", "unix:/b", ""},
+	    {"errors elsewhere",
+	     "{\"nodes\": 0, \"x\": 1, \"block\": {\"hosts\": [\"file:none\"]}, "
+	     "\"policyd\": "
+	     "{\"control\": \"unix:/a\", \"y\": 2}, \"milter\": 3}",
+	     0, "unix:/a", "", "unix:/run/postern/milter"},
+	    {"in an included file", "{\"include\": [\"more.json\"], \"nodes\": 0}", 0,
+	     "unix:/more", "", "unix:/run/postern/milter"},
+	    {"a wrong address", "{\"policyd\": {\"control\": \"127.0.0.1:1\"}}", -EINVAL,
+	     NULL, NULL, NULL},
+	    {"no JSON", "{\"policyd\": {\"control\": \"unix:/a\"}", -EINVAL, NULL, NULL,
+	     NULL},
+	    {"nothing", "", -EINVAL, NULL, NULL, NULL},
+	};
+	write_file("more.json", "{\"policyd\": {\"control\": \"unix:/more\"}}");
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct config *config = NULL;
+		struct config_errors errors;
+		write_file("c.json", rows[i].text);
+		int r = config_load_sockets("c.json", &config, &errors);
+		if (r != rows[i].r)
+			fail_msg("%s: %d", rows[i].why, r);
+		if (r == 0) {
+			assert_string_equal(config->policyd.control, rows[i].control);
+			assert_string_equal(
+			    config->policyd.login_socket, rows[i].login_socket);
+			assert_string_equal(config->milter.control, rows[i].milter);
+			assert_true(config->hostname[0] != '\0');
+		} else {
+			assert_true(errors.lines.count > 0);
+		}
+		config_errors_done(&errors);
+		config_unref(config);
+	}
+	struct config *config;
+	struct config_errors errors;
+	assert_int_equal(config_load_sockets("none.json", &config, &errors), -EINVAL);
+	assert_int_equal(errors.lines.count, 1);
+	config_errors_done(&errors);
+}
+
 static void a_slot(void **state)
 {
 	(void)state;
@@ -393,7 +449,7 @@ int main(void)
 	    cmocka_unit_test(values),      cmocka_unit_test(domains),
 	    cmocka_unit_test(good_limits), cmocka_unit_test(the_delimiter_comes_first),
 	    cmocka_unit_test(notices),     cmocka_unit_test(restarts),
-	    cmocka_unit_test(a_slot),
+	    cmocka_unit_test(a_slot),      cmocka_unit_test(sockets_alone),
 	};
 	return cmocka_run_group_tests(tests, config_files_setup, config_files_teardown);
 }
