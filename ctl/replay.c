@@ -3,7 +3,8 @@
  * `postern replay`: what another configuration would have decided. Judges each record of
  * a decision log, or each captured policy request, by the core that the daemon judges
  * with, and lists what would differ. Limits count from zero, with the records' own time;
- * what a refused message would have been charged had it passed is not guessed.
+ * what a refused message would have been charged had it passed is not guessed, and what
+ * a limit's "block" would have blocked is not.
  *
  * A record holds the decision of then. A captured request does not: the configuration of
  * -c judges it for comparison.

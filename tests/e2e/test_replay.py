@@ -112,6 +112,16 @@ def changed(base, section, **values):
     ("a limit with room",
      {**BASIS, "limits": [{**LIMIT, "max": 100}]}, {}),
     ("in shadow", {**BASIS, "limits": [LIMIT], "shadow": ["limits/three"]}, {}),
+    ("recipients, counted at RCPT: the fourth mail to joe and on, by whomever",
+     {**BASIS, "limits": [{**LIMIT, "per": "recipient"}]}, {"message": ["451 limits"] * 5}),
+    ("refusals: that of relay counts, that of a block does not",
+     {**BASIS, "limits": [{**LIMIT, "count": "refusals", "max": 0}]},
+     {"message": ["451 limits"]}),
+    ("refusals: one may happen",
+     {**BASIS, "limits": [{**LIMIT, "count": "refusals", "max": 1}]}, {}),
+    ("a second sender from one client",
+     {**BASIS, "limits": [{**LIMIT, "count": "senders", "max": 1}]},
+     {"message": ["451 limits"]}),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_would_differ(replay, log_file, why, against, expected):
     answer = replay(log_file, against)
