@@ -21,6 +21,7 @@
 #include "policyd/listeners.h"
 #include "policyd/reload.h"
 #include "policyd/server.h"
+#include "policyd/state.h"
 #include "policyd/store.h"
 #include "policyd/workers.h"
 
@@ -64,6 +65,7 @@ struct daemon {
 	struct reload *reload;
 	struct store *store;
 	struct remembered remembered;
+	struct state *state; /* NULL: nothing is kept */
 	struct decision_log *decisions;
 	struct workers *workers;
 	struct endpoint status_endpoint;
@@ -266,6 +268,22 @@ static int prepare(struct daemon *daemon, const struct config *config)
 	return 0;
 }
 
+/* Before anything is served. */
+static int load_state(struct daemon *daemon, const struct config *config)
+{
+	const struct state_parts parts = {
+	    .memory = daemon->store,
+	    .blocks = daemon->remembered.blocks,
+	    .logins = daemon->remembered.logins,
+	};
+
+	if (config->policyd.state[0] == '\0')
+		return 0;
+	int r = state_new(
+	    config->policyd.state, &parts, config, daemon->reload, &daemon->state);
+	return r < 0 ? r : state_start(daemon->state);
+}
+
 static int start_control(struct daemon *daemon)
 {
 	const struct control_sockets *sockets = &daemon->control_sockets;
@@ -303,6 +321,8 @@ static int start(
 		r = blocks_new(BLOCKS_MAX, &daemon->remembered.blocks);
 	if (r == 0)
 		r = logins_new(LOGINS_MAX, &daemon->remembered.logins);
+	if (r == 0)
+		r = load_state(daemon, config);
 	if (r < 0)
 		return r;
 	struct workers_shared shared = {
@@ -339,6 +359,8 @@ static void daemon_done(struct daemon *daemon)
 	control_free(daemon->control);
 	control_sockets_close(&daemon->control_sockets);
 	workers_free(daemon->workers);
+	/* Nobody changes anything any more. */
+	state_free(daemon->state);
 	listeners_close(&daemon->listeners);
 	decision_log_free(daemon->decisions);
 	logins_free(daemon->remembered.logins);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "common/config.h"
+#include "policyd/blocks.h"
+#include "policyd/logins.h"
+#include "policyd/store_memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Writes and reads the state file (policyd/state_text.h), whole. Blocks on the disk, so
+ * never on a serving thread; memory does not grow with the number of counters, only with
+ * that of blocks and logins, which are bounded. Does not log.
+ *
+ * Written to FILE.new beside it, synced, and renamed: there is always one whole file.
+ */
+
+struct state_parts {
+	struct store *memory; /* of store_memory_new() */
+	struct blocks *blocks;
+	struct logins *logins;
+};
+
+struct state_saved {
+	uint64_t counters, blocks, logins;
+	const char *step; /* what failed, "write"; NULL: nothing */
+};
+
+/*
+ * Leaves out counters that have run out, those of limits that @config has not, and, with
+ * Redis, all. 0 or a negative errno; the old file is then as it was.
+ */
+int state_file_save(
+    const char *path, const struct state_parts *parts, const struct config *config,
+    int64_t now_ms, struct state_saved *ret);
+
+/* Can it be written there? As state_file_save(), and leaves nothing. */
+int state_file_probe(const char *path, struct state_saved *ret);
+
+struct state_loaded {
+	uint64_t counters, blocks, logins;
+	uint64_t dropped;       /* counters of limits that are no more, or that ended */
+	uint64_t no_room;       /* the tables were full */
+	uint64_t skipped;       /* lines that are no records */
+	uint64_t first_skipped; /* number of the first such line */
+	bool is_cut_off;        /* the last line is missing, or its count is another */
+};
+
+/* It is no state file of this version. */
+#define STATE_FOREIGN 1
+
+/*
+ * 0; STATE_FOREIGN and nothing was taken from it; -ENOENT: there is none; -EINVAL: it is
+ * no regular file; another negative errno: it could not be read, or not to its end.
+ *
+ * The windows are as they were, unless the clock has been set back since: then they begin
+ * where the clock is now, so that none is lost and none lasts longer for it.
+ */
+int state_file_load(
+    const char *path, const struct state_parts *parts, const struct config *config,
+    int64_t now_ms, struct state_loaded *ret);

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "policyd/state_file.h"
+
+#include "common/cleanup.h"
+#include "policyd/state_known.h"
+#include "policyd/state_text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* More than any table holds: somebody else's file. */
+#define FILE_MAX INT64_C(2147483648)
+
+/* Reads lines into one buffer. */
+struct lines {
+	int fd;
+	char *buf;
+	size_t begin, end; /* what is read and not taken */
+	uint64_t number;   /* of the line taken last */
+	bool at_end;
+	int r; /* of a failed read */
+};
+
+struct loading {
+	const struct state_parts *parts;
+	const struct config *config;
+	struct known_limits known;
+	struct state_loaded *result;
+	int64_t now_ms, saved_ms;
+};
+
+static void lines_fill(struct lines *lines)
+{
+	memmove(lines->buf, lines->buf + lines->begin, lines->end - lines->begin);
+	lines->end -= lines->begin;
+	lines->begin = 0;
+	ssize_t n;
+	do
+		n = read(lines->fd, lines->buf + lines->end, STATE_LINE_MAX - lines->end);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		lines->r = -errno;
+	else
+		lines->end += (size_t)n;
+	lines->at_end = n <= 0;
+}
+
+/*
+ * The next line, without its end. False: no more. A line that is longer than any of ours
+ * comes in pieces, none of which is a record.
+ */
+static bool lines_next(struct lines *lines, char **ret, size_t *ret_len)
+{
+	char *newline = NULL;
+	size_t looked = 0;
+
+	for (;;) {
+		char *from = lines->buf + lines->begin;
+		size_t len = lines->end - lines->begin;
+		newline = memchr(from + looked, '\n', len - looked);
+		if (newline || lines->at_end || len == STATE_LINE_MAX)
+			break;
+		looked = len;
+		lines_fill(lines);
+	}
+	*ret = lines->buf + lines->begin;
+	*ret_len = newline ? (size_t)(newline - *ret) : lines->end - lines->begin;
+	if (!newline && *ret_len == 0)
+		return false;
+	lines->begin += *ret_len + (newline != NULL);
+	lines->number++;
+	return true;
+}
+
+/*
+ * The clock has been set back since the file was written: what was this bucket then is
+ * this bucket now.
+ */
+static void rebase(struct loading *loading, struct memory_counter *counter)
+{
+	int64_t window_ms = (int64_t)counter->window_s * 1000;
+	int64_t was_ms = loading->saved_ms - loading->saved_ms % window_ms;
+	int64_t is_ms = loading->now_ms - loading->now_ms % window_ms;
+	int64_t behind = (was_ms - counter->window.start_ms) / window_ms;
+
+	if (loading->now_ms >= loading->saved_ms)
+		return;
+	if (behind < 0)
+		behind = 0;
+	counter->window.start_ms =
+	    is_ms > behind * window_ms ? is_ms - behind * window_ms : 0;
+}
+
+static void load_counter(struct loading *loading, struct memory_counter *counter)
+{
+	struct state_loaded *result = loading->result;
+
+	rebase(loading, counter);
+	struct window window = counter->window;
+	uint64_t use = counter->distinct
+			   ? distinct_use(&window, counter->window_s, loading->now_ms)
+			   : window_use(&window, counter->window_s, loading->now_ms);
+	if (loading->config->has_redis || use == 0 ||
+	    !limit_is_known(&loading->known, counter->key, counter->key_len)) {
+		result->dropped++;
+		return;
+	}
+	int r = store_memory_put(loading->parts->memory, counter, loading->now_ms);
+	if (r == 0)
+		result->counters++;
+	else if (r != -EEXIST)
+		result->no_room++;
+}
+
+/* @r: of blocks_put() or logins_put(). */
+static void count_put(struct state_loaded *result, int r, uint64_t *ret_count)
+{
+	if (r == -ENOSPC || r == -ENOMEM)
+		result->no_room++;
+	else if (r < 0)
+		result->skipped++;
+	else
+		++*ret_count;
+}
+
+static void load_record(struct loading *loading, struct state_record *record)
+{
+	struct state_loaded *result = loading->result;
+	const struct state_parts *parts = loading->parts;
+
+	switch (record->kind) {
+	case STATE_COUNTER:
+		load_counter(loading, &record->counter);
+		break;
+	case STATE_BLOCK:
+		count_put(
+		    result, blocks_put(parts->blocks, &record->block), &result->blocks);
+		break;
+	case STATE_LOGIN:
+		count_put(
+		    result, logins_put(parts->logins, &record->login), &result->logins);
+		break;
+	}
+}
+
+static int load_lines(struct loading *loading, struct lines *lines)
+{
+	CLEANUP(state_record_done) struct state_record record = {0};
+	struct state_loaded *result = loading->result;
+	uint64_t count = UINT64_MAX;
+	char *line;
+	size_t len;
+
+	if (!lines_next(lines, &line, &len) ||
+	    !state_parse_head(line, len, &loading->saved_ms))
+		return lines->r < 0 ? lines->r : STATE_FOREIGN;
+	while (lines_next(lines, &line, &len)) {
+		if (state_parse_tail(line, len, &count))
+			break;
+		uint64_t skipped = result->skipped;
+		int r = state_parse_record(line, len, &record);
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0)
+			load_record(loading, &record);
+		else
+			result->skipped++;
+		if (skipped == 0 && result->skipped > 0)
+			result->first_skipped = lines->number;
+	}
+	/* Besides the records there are the first line and the last. */
+	result->is_cut_off = count == UINT64_MAX || lines->number - 2 != count;
+	return lines->r;
+}
+
+static int open_file(const char *path, int *ret_fd)
+{
+	struct stat st;
+	/* Not to wait for the other end of a FIFO. */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		r = -errno;
+	else if (!S_ISREG(st.st_mode))
+		r = -EINVAL;
+	else if (st.st_size > FILE_MAX)
+		r = STATE_FOREIGN;
+	if (r != 0)
+		close(fd);
+	else
+		*ret_fd = fd;
+	return r;
+}
+
+int state_file_load(
+    const char *path, const struct state_parts *parts, const struct config *config,
+    int64_t now_ms, struct state_loaded *ret)
+{
+	struct loading loading = {
+	    .parts = parts, .config = config, .now_ms = now_ms, .result = ret};
+	struct lines lines = {.buf = NULL};
+
+	*ret = (struct state_loaded){0};
+	int r = open_file(path, &lines.fd);
+	if (r != 0)
+		return r;
+	known_limits_set(&loading.known, config);
+	lines.buf = malloc(STATE_LINE_MAX);
+	r = lines.buf ? load_lines(&loading, &lines) : -ENOMEM;
+	free(lines.buf);
+	close(lines.fd);
+	return r;
+}

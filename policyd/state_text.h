@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#pragma once
+
+#include "policyd/blocks.h"
+#include "policyd/logins.h"
+#include "policyd/store_memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The text of the state file: a JSON object whose "records" stand one on a line, so that
+ * who writes and who reads it holds one line at a time.
+ *
+ *	{"postern": "state", "version": 1, "time": 1767571200000, "records": [
+ *	{"counter": "user-hour:ada@example.org", "window": 3600, "max": 200, "start": ...,
+ *	"current": 3, "previous": 0},
+ *	{"set": "roaming:ada@example.org", ..., "seen": ["DE"], "before": ["FR"]},
+ *	{"block": "client", "subject": "192.0.2.1", "since": ..., "until": ..., ...},
+ *	{"login": "192.0.2.7", "at": ..., "user": "ada@example.org"}
+ *	], "count": 4}
+ *
+ * (Each record on one line.) Knows no file.
+ */
+
+#define STATE_VERSION 1
+
+/* The longest line: a set of LIMIT_DISTINCT_MAX members. */
+#define STATE_LINE_MAX (1024 * 1024)
+
+/* Text under way. All zero at first. */
+struct state_text {
+	char *bytes;
+	size_t len, size;
+	bool failed; /* no memory: what is in it is not whole */
+};
+
+void state_text_done(struct state_text *text);
+
+void state_print_head(struct state_text *text, int64_t now_ms);
+/* Each record begins with the comma and line end that it needs; @first: the line end. */
+void state_print_counter(
+    struct state_text *text, bool first, const struct memory_counter *counter);
+void state_print_block(struct state_text *text, bool first, const struct block *block);
+void state_print_login(struct state_text *text, bool first, const struct login *login);
+void state_print_tail(struct state_text *text, uint64_t count);
+
+enum state_kind { STATE_COUNTER, STATE_BLOCK, STATE_LOGIN };
+
+/* A record as read; its texts lie in the line. All zero at first, reusable. */
+struct state_record {
+	enum state_kind kind;
+	struct memory_counter counter;
+	struct block block;
+	struct login login;
+	struct memory_member *members; /* counter.members, owned */
+	size_t members_count, members_size;
+};
+
+void state_record_done(struct state_record *record);
+
+/* False: not the first line of a state file of this version. */
+bool state_parse_head(const char *line, size_t len, int64_t *ret_time_ms);
+
+/* False: not its last line. */
+bool state_parse_tail(const char *line, size_t len, uint64_t *ret_count);
+
+/* Reads a record, whose escapes it resolves in place. 0; -EINVAL: it is none, or its
+ * values are out of bounds; -ENOMEM. */
+int state_parse_record(char *line, size_t len, struct state_record *ret);
