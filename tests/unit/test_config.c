@@ -294,8 +294,6 @@ static void notices(void **state)
 		      "[\"x.org\", "
 		      "\"y.org\"]},\n\"block\": {\"hosts\": [\"file:many\"]}}");
 	static const char *const want[] = {
-	    "c.json:2:44: policyd.state: accepted, but counters do not survive a restart "
-	    "yet",
 	    "c.json:5:26: relay.anyone_from: 1 entry: each lets anybody relay who forges "
 	    "such "
 	    "an envelope sender",
