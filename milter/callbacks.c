@@ -6,9 +6,11 @@
 #include "milter/session.h"
 
 #include <libmilter/mfapi.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 /*
  * Postfix keeps a milter connection for as long as its client's, and sends nothing while
@@ -37,7 +39,11 @@
  * empty list, meaning the defaults, would not. */
 #define NO_MACRO "{postern_none}"
 
+/* What is left for files, the log, status pages and commands. */
+#define DESCRIPTORS_KEPT 64
+
 static struct generation_slot *slot;
+static unsigned long sessions_max;
 
 static struct session *find_session(SMFICTX *ctx)
 {
@@ -89,6 +95,22 @@ static sfsistat out_of_memory(void)
 	return SMFIS_TEMPFAIL;
 }
 
+/* A line a minute says so, however many are turned away. */
+static void log_full(void)
+{
+	static atomic_llong next_s;
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	long long due_s = atomic_load(&next_s);
+	if (now.tv_sec >= due_s &&
+	    atomic_compare_exchange_strong(&next_s, &due_s, now.tv_sec + 60))
+		log_error(
+		    "%lu sessions are open, as many as the limit of descriptors allows: "
+		    "further ones are turned away, the MTA answers by "
+		    "milter_default_action; raise LimitNOFILE",
+		    sessions_max);
+}
+
 static sfsistat on_negotiate(
     SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned long f2,
     unsigned long f3, unsigned long *ret_actions, unsigned long *ret_steps,
@@ -111,6 +133,12 @@ static sfsistat on_negotiate(
 		    "milter_default_action; "
 		    "Postfix 2.6 or later is needed",
 		    actions, steps);
+		return SMFIS_REJECT;
+	}
+	if (!find_session(ctx))
+		return out_of_memory();
+	if (session_count() > sessions_max) {
+		log_full();
 		return SMFIS_REJECT;
 	}
 	*ret_actions = WANTED_ACTIONS;
@@ -232,7 +260,7 @@ static sfsistat on_close(SMFICTX *ctx)
 	return SMFIS_CONTINUE;
 }
 
-int callbacks_open(int fd, struct generation_slot *generations)
+int callbacks_open(int fd, struct generation_slot *generations, size_t descriptors)
 {
 	static char name[] = "postern";
 	char address[16];
@@ -251,6 +279,9 @@ int callbacks_open(int fd, struct generation_slot *generations)
 	    .xxfi_negotiate = on_negotiate,
 	};
 	slot = generations;
+	sessions_max =
+	    descriptors -
+	    (descriptors / 4 < DESCRIPTORS_KEPT ? descriptors / 4 : DESCRIPTORS_KEPT);
 	/* Debian's libmilter takes a descriptor that somebody else listens on. */
 	snprintf(address, sizeof(address), "fd:%d", fd);
 	if (smfi_setconn(address) != MI_SUCCESS ||

@@ -35,6 +35,11 @@
 #define STOP_WAIT_MS 10000
 #define TICK_MS      20
 
+/* How often the child looks whether it is out of descriptors or threads, and how often in
+ * a row it must be. */
+#define LOOK_MS     1000
+#define STUCK_LOOKS 3
+
 /* Behind milter.dkim.state: what names in relay.hosts stand for. */
 #define NAMES_SUFFIX ".names"
 
@@ -49,6 +54,7 @@ struct child {
 	char why[512];               /* the last load failed: one line */
 	struct status *status;       /* NULL: no page */
 	struct generation *prepared; /* between PREPARE and PUBLISH or DROP */
+	size_t descriptors;          /* as many as it may have */
 	int served[2];               /* its write end closes when libmilter returned */
 };
 
@@ -214,18 +220,67 @@ static void obey(struct child *child, char command)
 	}
 }
 
-/* Until the command pipe ends (0) or libmilter returned by itself (-1). */
+/*
+ * Connections that never say a word are no sessions yet and have no bound. When they took
+ * every descriptor, libmilter's listener spins without a word, and only a new child
+ * helps.
+ */
+static bool is_out_of_descriptors(void)
+{
+	int fd = dup(CHILD_COMMAND);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && (errno == EMFILE || errno == ENFILE);
+}
+
+static void *do_nothing(void *argument)
+{
+	return argument;
+}
+
+/* libmilter's pool stalls without a word when it wants a thread and gets none. */
+static bool is_out_of_threads(void)
+{
+	pthread_t thread;
+	int r = pthread_create(&thread, NULL, do_nothing, NULL);
+	if (r == 0)
+		pthread_join(thread, NULL);
+	return r == EAGAIN;
+}
+
+/* What libmilter cannot live without, or NULL. */
+static const char *find_lack(void)
+{
+	if (is_out_of_descriptors())
+		return "no descriptor is left (LimitNOFILE)";
+	return is_out_of_threads() ? "no thread can be started (TasksMax)" : NULL;
+}
+
+/* Until the command pipe ends (0), libmilter returned by itself or is stuck (-1). */
 static int obey_parent(struct child *child)
 {
+	int stuck = 0;
 	struct pollfd fds[2] = {
 	    {.fd = CHILD_COMMAND, .events = POLLIN},
 	    {.fd = child->served[0], .events = POLLIN},
 	};
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
-			continue;
-		if (fds[1].revents)
+		int ready = poll(fds, 2, LOOK_MS);
+		const char *lack = ready == 0 ? find_lack() : NULL;
+		stuck = lack ? stuck + 1 : 0;
+		if (stuck >= STUCK_LOOKS) {
+			log_error(
+			    "%s, sessions wait unanswered: this child ends what is under "
+			    "way, and another one starts; raise the limit",
+			    lack);
 			return -1;
+		}
+		if (ready <= 0)
+			continue;
+		if (fds[1].revents) {
+			log_error("libmilter stopped by itself; the parent starts anew");
+			return -1;
+		}
 		if (!fds[0].revents)
 			continue;
 		char command;
@@ -262,7 +317,7 @@ static _Noreturn void leave(int code)
  * Not by smfi_stop(): it waits up to 5 s for a lock and then cuts what is open. Once the
  * messages under way have their answer nothing is lost by leaving.
  */
-static _Noreturn void stop(struct child *child)
+static _Noreturn void stop(struct child *child, int code)
 {
 	struct pollfd served = {.fd = child->served[0], .events = POLLIN};
 	status_leaving(child->status);
@@ -279,7 +334,7 @@ static _Noreturn void stop(struct child *child)
 	child->control = control_free(child->control);
 	child->names = names_free(child->names);
 	child->gate = gate_free(child->gate);
-	leave(0);
+	leave(code);
 }
 
 /* The page of all children: each serves the socket, whichever accepts answers. */
@@ -316,7 +371,7 @@ static int start(struct child *child, pthread_t *ret_thread)
 		log_error("cannot open a pipe: %s", strerror(errno));
 		return -1;
 	}
-	if (callbacks_open(CHILD_SOCKET, child->slot) < 0)
+	if (callbacks_open(CHILD_SOCKET, child->slot, child->descriptors) < 0)
 		return -1;
 	r = pthread_create(ret_thread, NULL, serve, child);
 	if (r != 0) {
@@ -346,7 +401,7 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	    fcntl(CHILD_METRICS, F_GETFD) < 0 ? 0 : metrics_arena_use(CHILD_METRICS);
 	/* A log that does not start writes at once, which is good enough. */
 	service_start_log("postern-milter", to_syslog);
-	service_raise_descriptors();
+	child.descriptors = service_raise_descriptors();
 	if (counted < 0)
 		log_error("milter.status: no shared counters: %s", strerror(-counted));
 	counts_init();
@@ -382,9 +437,5 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	serve_status(&child);
 	serve_control(&child);
 	report(CHILD_READY);
-	if (obey_parent(&child) < 0) {
-		log_error("libmilter stopped by itself; the parent starts anew");
-		leave(1);
-	}
-	stop(&child);
+	stop(&child, obey_parent(&child) < 0 ? 1 : 0);
 }

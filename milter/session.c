@@ -54,7 +54,7 @@ struct session {
 	char helo[ARRIVAL_WORD_MAX];
 };
 
-static atomic_ulong messages;
+static atomic_ulong messages, sessions;
 static atomic_bool leaving;
 
 static struct message *message_free(struct message *message)
@@ -76,15 +76,18 @@ int session_new(struct generation_slot *slot, struct session **ret)
 	if (!session)
 		return -ENOMEM;
 	session->slot = slot;
+	atomic_fetch_add(&sessions, 1);
 	*ret = session;
 	return 0;
 }
 
 struct session *session_free(struct session *session)
 {
-	if (session)
-		message_free(session->message);
+	if (!session)
+		return NULL;
+	message_free(session->message);
 	free(session);
+	atomic_fetch_sub(&sessions, 1);
 	return NULL;
 }
 
@@ -532,4 +535,9 @@ void session_refuse_new(void)
 unsigned long session_messages(void)
 {
 	return atomic_load(&messages);
+}
+
+unsigned long session_count(void)
+{
+	return atomic_load(&sessions);
 }

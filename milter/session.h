@@ -66,5 +66,6 @@ void session_message_done(struct session *session);
 
 /* From now on every new message of the process is refused with 451. */
 void session_refuse_new(void);
-/* Messages under way in the whole process. */
+/* Messages under way in the whole process, and open sessions. */
 unsigned long session_messages(void);
+unsigned long session_count(void);

@@ -140,18 +140,22 @@ def test_a_hundred_sessions(milter):  # noqa: F811
     assert failed == []
 
 
-def test_no_delay_over_tcp(milter):  # noqa: F811
-    """Nagle's algorithm would hold every edit for 40 ms."""
+@pytest.mark.parametrize("steps", [STEPS, 0x100000 | 0xfff])
+def test_no_delay_over_tcp(milter, steps):  # noqa: F811
+    """Nagle's algorithm would hold every edit for 40 ms; also to a client that waits for
+    an answer to each event."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     milter(milter={"listen": [f"127.0.0.1:{port}"]})
     times = []
-    with Session(("127.0.0.1", port)) as session:
+    with Session(("127.0.0.1", port), steps=steps) as session:
         for _ in range(21):
             began = time.monotonic()
-            assert session.message(HEADERS).verdict == "continue"
+            reply = session.message(HEADERS)
             times.append(time.monotonic() - began)
+            # Several packets, one after the other: the edits, then the answer.
+            assert reply.verdict == "continue" and len(reply.edits) == 3
     assert sorted(times)[10] < 0.03, times
 
 
