@@ -479,6 +479,55 @@ static void test_several_records(void **state)
 	}
 }
 
+/* One key for two domains under a name of its own, and each algorithm by itself. */
+static void test_fixed_domains_and_algorithms(void **state)
+{
+	char text[1024];
+	(void)state;
+	snprintf(
+	    text, sizeof(text),
+	    "{ \"dns\": { \"servers\": [\"%s\"], \"timeout\": \"300ms\" },"
+	    "  \"defaults\": { \"dkim\": [\"r\", \"x\", \"e\"] },"
+	    "  \"domains\": { \"a.example\": {}, \"b.example\": {} },"
+	    "  \"milter\": { \"dkim\": { \"keys\": {"
+	    "     \"r\": { \"selector\": \"r\", \"file\": \"r.pem\" },"
+	    "     \"x\": { \"selector\": \"x\", \"file\": \"x.pem\","
+	    "              \"domain\": \"f.example\" },"
+	    "     \"e\": { \"selector\": \"e\", \"file\": \"e.pem\" } } } } }",
+	    server.address);
+	struct config *config = load_good(text);
+	for (size_t i = 0; i < config->milter.dkim.keys_count; i++) {
+		struct dkim_key_config *of = &config->milter.dkim.keys[i];
+		of->key = calloc(1, sizeof(*of->key));
+		of->key->algorithm =
+		    of->name[0] == 'r' ? DKIM_RSA_SHA256 : DKIM_ED25519_SHA256;
+		of->key->public_base64 = strdup(OLD);
+	}
+	dns_server_say(
+	    &server, "add x._domainkey.f.example TXT 1 v=DKIM1; k=ed25519; p=" OLD);
+	dns_server_say(
+	    &server, "add e._domainkey.a.example TXT 1 v=DKIM1; k=ed25519; p=" OLD);
+	struct gate *gate = start();
+	struct gate_view *view = view_of(config);
+	take(gate, view, WAIT_MS);
+	/* r and e for each domain, x once. */
+	assert_int_equal(view->pairs_count, 5);
+	assert_int_equal(dns_server_say(&server, "count x._domainkey.f.example TXT"), 1);
+	for (const struct domain *domain = NULL;
+	     (domain = config_domain_next(config, domain));) {
+		assert_false(gate_view_signs(view, domain, 0));
+		assert_true(gate_view_signs(view, domain, 1));
+		assert_false(gate_view_signs(view, domain, 2));
+	}
+	wait_for(
+	    "key x is published: DNS has the key; it signs for a.example and 1 more");
+	wait_for("mail of a.example leaves without an rsa-sha256 signature");
+	wait_for(
+	    "key e is not published: DNS has no such name; key x signs for b.example");
+	gate_free(gate);
+	gate_view_unref(view);
+}
+
 /* A question under way when the next configuration comes, and when all ends. */
 static void test_slow_answers(void **state)
 {
@@ -525,6 +574,7 @@ int main(void)
 	    cmocka_unit_test_setup(test_broken_files, clear),
 	    cmocka_unit_test_setup(test_a_file_that_cannot_be_written, clear),
 	    cmocka_unit_test_setup(test_several_records, clear),
+	    cmocka_unit_test_setup(test_fixed_domains_and_algorithms, clear),
 	    cmocka_unit_test_setup(test_slow_answers, clear),
 	};
 	return cmocka_run_group_tests(tests, set_up, tear_down);
