@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,17 +261,15 @@ static const struct endpoint *next_candidate(struct redis_cluster *cluster)
 	return candidate(cluster, i);
 }
 
-static int64_t pause_ms(const struct redis_cluster *cluster)
+static uint32_t pause_ms(const struct redis_cluster *cluster)
 {
-	int64_t ms = REDIS_CLUSTER_PAUSE_MS;
-	uint32_t random;
+	uint32_t ms = REDIS_CLUSTER_PAUSE_MS;
 	if (cluster->fault.result == REDIS_CONFIGURATION)
 		ms = PAUSE_MEND_MS;
 	else
 		for (unsigned i = 1; i < cluster->rounds && ms < PAUSE_LONGEST_MS; i++)
 			ms *= 2;
-	evutil_secure_rng_get_bytes(&random, sizeof(random));
-	return ms / 2 + random % (ms / 2 + 1);
+	return redis_jitter_ms(ms);
 }
 
 static void ask_failed(struct redis_cluster *cluster, const struct redis_fault *fault)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +29,9 @@ struct due {
 	redis_replied *replied;
 	void *context;
 };
+
+_Static_assert(
+    (int)REDIS_FAULT_AWAY == REDIS_ERRORS_MAX, "kinds go on behind the rows of errors");
 
 struct redis_conn {
 	struct event_base *base;
@@ -64,6 +68,14 @@ int64_t redis_now_ms(void)
 	struct timespec now;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+uint32_t redis_jitter_ms(uint32_t ms)
+{
+	uint32_t random = 0;
+	/* Without it all wait the same time, which is no reason to fail. */
+	(void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
+	return ms / 2 + random % (ms / 2 + 1);
 }
 
 const char *redis_endpoint_text(const struct endpoint *endpoint, char buf[static 300])
@@ -548,7 +560,7 @@ static void fail_foreign(struct redis_conn *conn)
 
 	conn->fault.remedy = "mend redis.servers";
 	if (conn->elements > REDIS_REPLY_ELEMENTS)
-		fail(conn, REDIS_FAULT_FOREIGN, "announces a reply without end");
+		fail(conn, REDIS_FAULT_EXCESS, "announces a reply without end");
 	else if (got && strncmp(got, "got \"\\x15\"", 10) == 0)
 		fail(
 		    conn, REDIS_FAULT_FOREIGN,
@@ -618,7 +630,7 @@ static void take_replies(struct redis_conn *conn)
 		return;
 	if (conn->bytes > REDIS_REPLY_BYTES || announces_too_much(conn->redis->reader)) {
 		conn->fault.remedy = "mend redis.servers";
-		fail(conn, REDIS_FAULT_FOREIGN, "announces a reply without end");
+		fail(conn, REDIS_FAULT_EXCESS, "announces a reply without end");
 	}
 }
 

@@ -59,6 +59,7 @@ enum redis_fault_kind {
 	REDIS_FAULT_AWAY = 48, /* refused, reset, closed, silent, name not found */
 	REDIS_FAULT_SILENT,    /* connected, and no answer */
 	REDIS_FAULT_ROLE,      /* a replica where the master was expected */
+	REDIS_FAULT_EXCESS,    /* a longer reply than any that we ask for */
 	REDIS_FAULT_FOREIGN,   /* does not speak Redis's protocol */
 	REDIS_FAULT_KINDS = 64,
 };
@@ -113,6 +114,9 @@ void redis_fault_of_reply(
 
 /* "10.0.0.1:6379", "[::1]:6379", "unix:/run/redis.sock". */
 const char *redis_endpoint_text(const struct endpoint *endpoint, char buf[static 300]);
+
+/* Half to all of @ms, so that a thousand loops do not knock together. */
+uint32_t redis_jitter_ms(uint32_t ms);
 
 /* Monotonic. */
 int64_t redis_now_ms(void);

@@ -2,6 +2,7 @@
 #include "policyd/redis_link.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "policyd/redis_call.h"
 #include "policyd/redis_cluster.h"
 #include "policyd/redis_conn.h"
@@ -43,6 +44,7 @@ struct redis_link {
 	struct redis_node *node; /* the server, or the master; nowhere in a Cluster */
 	struct redis_sentinel *sentinel;
 	struct redis_fault lost_sentinels; /* none could name a master; text "" */
+	bool alone;                        /* that was said of a master in use */
 	struct redis_cluster *cluster;
 
 	struct redis_node *ear; /* the connection for messages */
@@ -123,9 +125,16 @@ static const struct redis_fault *current_fault(const struct redis_link *link)
 	return fault;
 }
 
+/* The calls go through, and the messages do not come. */
+static const struct redis_fault *ear_fault(const struct redis_link *link)
+{
+	return link->ear && redis_node_is_away(link->ear) ? redis_node_fault(link->ear)
+							  : NULL;
+}
+
 static void tell(struct redis_link *link)
 {
-	const struct redis_fault *fault = current_fault(link);
+	const struct redis_fault *fault = current_fault(link), *ear = ear_fault(link);
 	char server[300];
 
 	if (!link->basis)
@@ -133,6 +142,8 @@ static void tell(struct redis_link *link)
 	server_text(link, server);
 	if (fault)
 		redis_news_trouble(&link->reporter, server, fault, link->config);
+	else if (ear)
+		redis_news_trouble(&link->reporter, server, ear, NULL);
 	else if (is_connected(link))
 		redis_news_good(&link->reporter, server);
 }
@@ -141,6 +152,9 @@ void redis_link_state(const struct redis_link *link, struct redis_link_state *re
 {
 	const struct redis_fault *fault = current_fault(link);
 	unsigned masters = 0;
+
+	if (!fault)
+		fault = ear_fault(link);
 
 	*ret = (struct redis_link_state){.connected = is_connected(link)};
 	while (link->cluster && redis_cluster_master(link->cluster, masters))
@@ -180,13 +194,14 @@ static void refuse_call(
 	const struct redis_fault *fault = node ? redis_node_fault(node) : NULL;
 	if (!fault)
 		fault = link->basis ? current_fault(link) : NULL;
+	const char *text = "its master is not known";
 	if (fault)
-		redis_call_fail_later(call, fault->result, fault->text);
-	else
-		redis_call_fail_later(
-		    call, REDIS_UNAVAILABLE,
-		    link->cluster ? "no node of the cluster has its slot"
-				  : "no Redis is configured, or none is found yet");
+		text = fault->text;
+	else if (!link->basis)
+		text = "no Redis is configured";
+	else if (link->cluster)
+		text = "no node of the cluster has its slot";
+	redis_call_fail_later(call, fault ? fault->result : REDIS_UNAVAILABLE, text);
 }
 
 static bool waits_for_place(const struct redis_link *link)
@@ -397,8 +412,13 @@ static void on_due(void *context, struct redis_pending *call)
 
 static void on_up(void *context, struct redis_node *node)
 {
-	(void)node;
-	tell(context);
+	struct redis_link *link = context;
+	char server[300];
+
+	log_debug(
+	    "redis %s: connected for %s",
+	    redis_endpoint_text(redis_node_endpoint(node), server), link->purpose);
+	tell(link);
 }
 
 static void on_down(
@@ -428,6 +448,10 @@ static void on_master(void *context, const struct endpoint *master)
 	char line[700], server[300], before[300];
 
 	link->lost_sentinels.text[0] = '\0';
+	if (link->alone) {
+		link->alone = false;
+		redis_news_said(LOG_LEVEL_INFO, "redis: a sentinel answers again");
+	}
 	if (old && same_endpoint(old, master))
 		return; /* it goes on trying by itself */
 	if (old) {
@@ -459,6 +483,7 @@ static void on_sentinel_trouble(void *context, const struct redis_fault *fault)
 	    "failover would not be noticed; see redis.servers",
 	    fault->text, server);
 	redis_news_said(LOG_LEVEL_WARNING, line);
+	link->alone = true;
 }
 
 static const struct redis_sentinel_events sentinel_events = {
@@ -480,11 +505,10 @@ static void ear_up(void *context, struct redis_node *node)
 {
 	struct redis_link *link = context;
 	(void)node;
+	tell(link);
 	link->lost(link->listener);
 }
 
-/* Where the calls go is looked at by those; what is missed meanwhile is told when it is
- * up again. */
 static void ear_down(
     void *context, struct redis_node *node, const struct redis_fault *fault)
 {
@@ -492,6 +516,7 @@ static void ear_down(
 	(void)fault;
 	if (link->cluster)
 		redis_node_point(node, ear_place(link));
+	tell(link);
 }
 
 static void ear_message(void *context, const char *data, size_t len)
@@ -562,12 +587,13 @@ bool redis_link_call_node(
 {
 	struct redis_node *node =
 	    link->cluster ? redis_cluster_master(link->cluster, i) : link->node;
-	if (!node || !link->basis || (i > 0 && !link->cluster))
+	/* Without a map nobody knows the second one, but that there is a first. */
+	if (!link->basis || (i > 0 && (!node || !link->cluster)))
 		return false;
 	struct redis_pending *pending = take_call(link, call);
 	if (!pending)
 		return true;
-	pending->fixed = link->cluster;
+	pending->fixed = link->cluster && node;
 	if (!pending->fixed)
 		send_call(link, pending);
 	else if (!redis_node_send(node, pending))

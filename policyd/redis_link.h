@@ -61,11 +61,11 @@ struct redis_call {
 /* Connects to nobody until redis_link_set(). @purpose names it in messages: "limits". */
 int redis_link_new(struct event_base *base, const char *purpose, struct redis_link **ret);
 
-/* Open calls are answered REDIS_UNAVAILABLE. NULL is fine. */
+/* Open calls are answered REDIS_UNAVAILABLE. Not inside its callbacks. NULL is fine. */
 struct redis_link *redis_link_free(struct redis_link *link);
 
 /* The configuration in force, referenced as long as needed. The same redis section again
- * keeps the connections. Without "redis" it disconnects. */
+ * keeps the connections. Without "redis" it disconnects. Not inside its callbacks. */
 void redis_link_set(struct redis_link *link, struct config *config);
 
 /* The argv is copied out before this returns. */
@@ -86,8 +86,8 @@ bool redis_link_call_node(
 /* What `postern status` shows. */
 struct redis_link_state {
 	bool connected;
-	char server[300];  /* "unix:/run/redis.sock", "10.0.0.1:6379"; of a Cluster the
-			      number of masters */
+	char server[300];  /* "unix:/run/redis.sock", "10.0.0.1:6379", "cluster of 3"; of
+			      a master that was not found yet, its name in Sentinel */
 	char trouble[200]; /* "" or why not, as the last error said */
 };
 void redis_link_state(const struct redis_link *link, struct redis_link_state *ret);

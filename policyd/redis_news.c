@@ -17,6 +17,8 @@ static char last_line[600];
 
 static const char *consequence(const struct config *config)
 {
+	if (!config)
+		return "limits are shared";
 	switch (config->redis.on_failure) {
 	case STORE_FAILURE_LOCAL:
 		return "limits count in this daemon alone until then";

@@ -18,7 +18,8 @@ struct redis_reporter {
 	bool troubled;
 };
 
-/* @server: whom it is about. @config: what its on_failure means for the mail. */
+/* @server: whom it is about. @config: what its on_failure means for the mail; NULL: only
+ * messages are missed. */
 void redis_news_trouble(
     struct redis_reporter *reporter, const char *server, const struct redis_fault *fault,
     const struct config *config);

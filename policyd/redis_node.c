@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,22 +121,14 @@ static void arm(struct redis_node *node, uint32_t ms)
 	event_add(node->timer, &time);
 }
 
-/* Half to all of it, so that a thousand loops do not knock together. */
-static uint32_t jitter(uint32_t ms)
-{
-	uint32_t random;
-	evutil_secure_rng_get_bytes(&random, sizeof(random));
-	return ms / 2 + random % (ms / 2 + 1);
-}
-
 static uint32_t pause_ms(const struct redis_node *node)
 {
 	uint32_t ms = REDIS_RETRY_FIRST_MS;
 	if (node->fault.result == REDIS_CONFIGURATION)
-		return jitter(REDIS_RETRY_MEND_MS);
+		return redis_jitter_ms(REDIS_RETRY_MEND_MS);
 	for (unsigned i = 1; i < node->failures && ms < REDIS_RETRY_LONGEST_MS; i++)
 		ms *= 2;
-	return jitter(ms < REDIS_RETRY_LONGEST_MS ? ms : REDIS_RETRY_LONGEST_MS);
+	return redis_jitter_ms(ms < REDIS_RETRY_LONGEST_MS ? ms : REDIS_RETRY_LONGEST_MS);
 }
 
 /* What was there is gone; nothing is called back but the owners of calls. */
@@ -159,7 +150,7 @@ static void failed(struct redis_node *node, const struct redis_fault *fault)
 	if (was_up && fault->result != REDIS_CONFIGURATION &&
 	    fault->kind != REDIS_FAULT_SILENT) {
 		node->failures = 0;
-		arm(node, jitter(REDIS_RETRY_FIRST_MS / 5));
+		arm(node, redis_jitter_ms(REDIS_RETRY_FIRST_MS / 5));
 	} else {
 		node->failures++;
 		node->away = true;

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,14 +73,13 @@ static void arm(struct redis_sentinel *sentinel, uint32_t ms)
 
 static uint32_t pause_ms(const struct redis_sentinel *sentinel)
 {
-	uint32_t ms = PAUSE_FIRST_MS, random;
+	uint32_t ms = PAUSE_FIRST_MS;
 	if (sentinel->fault.result == REDIS_CONFIGURATION)
 		ms = PAUSE_MEND_MS;
 	else
 		for (unsigned i = 1; i < sentinel->rounds && ms < PAUSE_LONGEST_MS; i++)
 			ms *= 2;
-	evutil_secure_rng_get_bytes(&random, sizeof(random));
-	return ms / 2 + random % (ms / 2 + 1);
+	return redis_jitter_ms(ms);
 }
 
 /* This one could not say: the next, at once; after all of them a pause. */

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The link to one Redis server: what real servers do to it."""
 
+import pathlib
+import re
+import select
 import socket
 import threading
 import time
@@ -51,6 +54,66 @@ def test_password_user_and_database(link, redis_server, tmp_path):
     assert "NOPERM" in answer["error"]
     probe.wait_log("SET: .*NOPERM.*ACL SETUSER")
     assert not [line for line in probe.log() if "sesame" in line]
+
+
+def test_a_user_without_the_channel(link, redis_server, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("pw")
+    secret.chmod(0o600)
+    server = redis_server()
+    server.command("ACL", "SETUSER", "postern", "on", ">pw", "~*", "resetchannels", "+@all")
+    probe = link(servers=[server.address], username="postern", password_file=str(secret))
+    probe.tell("subscribe", "news")
+    line = probe.wait_log("SUBSCRIBE: .*NOPERM")
+    assert "blocks and logins of other nodes are not heard" in line
+    assert probe.good("SET", "a", "b") == "OK"
+    state = probe.state()
+    assert state["connected"] and "NOPERM" in state["trouble"]
+
+
+def test_large_replies(link, redis_server):
+    server = redis_server()
+    probe = link(servers=[server.address], timeout="5s")
+    with server.client() as client:
+        client.command("SETRANGE", "big", 8_000_000, "x")
+        client.command("EVAL", "for i = 1, 50000 do redis.call('RPUSH', 'l', i) end", 0)
+        client.command("SETRANGE", "huge", 17_000_000, "x")
+    assert probe.good("GET", "big") == "8000001 bytes"
+    assert probe.good("LRANGE", "l", "0", "-1") == [str(i) for i in range(1, 50001)]
+    answer = probe.call("GET", "huge")
+    assert answer["result"] != "answered"
+    took, _ = probe.until_good("PING")
+    assert took < 1
+
+
+def test_a_name_that_has_no_address(link):
+    """However long the resolver takes: the loop goes on, and calls keep their time."""
+    probe = link(servers=["redis.invalid:6379"])
+    for _ in range(5):
+        answer = probe.call("PING")
+        assert answer["result"] == "unavailable" and answer["ms"] < 300
+    probe.wait_log("its name (has no address|is not resolved)", timeout=30)
+    assert probe.call("PING")["ms"] < 50
+
+
+def test_connections_that_are_dropped(link):
+    """As behind a firewall that says nothing: a full backlog drops what comes."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = []
+        while True:
+            waiting.append(socket.socket())
+            waiting[-1].setblocking(False)
+            waiting[-1].connect_ex(address)
+            if not select.select([], [waiting[-1]], [], 0.2)[1]:
+                break
+        probe = link(servers=["%s:%d" % address])
+        answer = probe.call("PING")
+        assert answer["result"] == "unavailable" and answer["ms"] < 300
+        probe.wait_log("has not answered for 1000 ms")
+        assert probe.call("PING")["ms"] < 50
+        for one in waiting:
+            one.close()
 
 
 def test_messages_and_what_was_missed(link, redis_server):
@@ -215,6 +278,30 @@ def test_a_user_without_evalsha(link, redis_server, tmp_path):
     probe.good("EVALSHA", server.command("SCRIPT", "LOAD", "return 1"), "0")
     assert probe.state()["trouble"] == ""
     probe.wait_log("is back after")
+
+
+def test_the_rights_that_the_manual_asks_for(link, redis_server, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("pw")
+    secret.chmod(0o600)
+    server = redis_server()
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    rights = re.search(r"ACL SETUSER postern on >PASSWORD ([^`]*)`", text).group(1).split()
+    server.command("ACL", "SETUSER", "postern", "on", ">pw", *rights)
+    probe = link(servers=[server.address], username="postern", db=1,
+                 password_file=str(secret))
+    probe.subscribe("postern:news")
+    probe.good("EVAL", "redis.call('HSET', KEYS[1], 'n', redis.call('TIME')[1]) "
+               "return redis.call('PEXPIRE', KEYS[1], 1000)", "1", "postern:a")
+    probe.good("SCAN", "0")
+    probe.good("PUBLISH", "postern:news", "all")
+    assert probe.wait_said("message", 1) == ["all"]
+    # And no more than that.
+    assert probe.call("GET", "other")["result"] == "configuration"
+    server.command("ACL", "SETUSER", "postern", "-time")
+    answer = probe.call("EVAL", "return redis.call('TIME')", "0")
+    assert answer["result"] == "configuration", answer
+    probe.wait_log("grant what the scripts call")
 
 
 def test_a_database_that_is_not_there(link, redis_server):

@@ -122,6 +122,9 @@ def test_all_sentinels_down(link, redis_sentinels):
     probe.wait_log("no sentinel can be asked .*Connection refused.*stays in use")
     assert probe.good("SET", "a", "c") == "OK"
     assert probe.state()["connected"]
+    pair.sentinels[2].start()
+    probe.wait_log("a sentinel answers again")
+    pair.sentinels[2].kill()
     # Who starts now finds nobody, and says so.
     other = started(link, pair)
     line = other.wait_log("redis mymaster: sentinel 127.0.0.1:.* Connection refused; limits")

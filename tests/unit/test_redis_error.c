@@ -76,6 +76,14 @@ static const struct {
     {"no right to the key",
      "NOPERM this user has no permissions to access one of the keys used as arguments",
      REDIS_CONFIGURATION, REDIS_ACTION_ANSWER, true},
+    {"no right to what a script calls",
+     "ERR The user executing the script can't run this command or subcommand script: "
+     "0f4e, on @user_script:1.",
+     REDIS_CONFIGURATION, REDIS_ACTION_ANSWER, true},
+    {"the same of Redis 7.2",
+     "ERR ACL failure in script: User postern has no permissions to run the 'time' "
+     "command",
+     REDIS_CONFIGURATION, REDIS_ACTION_ANSWER, true},
     {"protected", "DENIED Redis is running in protected mode because ...",
      REDIS_CONFIGURATION, REDIS_ACTION_ANSWER, true},
     {"a password too many",
