@@ -326,18 +326,19 @@ static int64_t later(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+static bool is_too_large(const struct record *record)
+{
+	return record->key_len > LEDGER_KEY_MAX || record->text_len > LEDGER_TEXT_MAX;
+}
+
 /*
- * Takes the place of one with the same key. NULL and *reterr: -ENOMEM, -ENOSPC,
- * -EMSGSIZE; then the older one is as it was.
+ * Takes the place of one with the same key. NULL and *reterr: -ENOMEM, -ENOSPC; then the
+ * older one is as it was.
  */
 static struct entry *insert(
     struct ledger *ledger, const struct record *record, const struct times *times,
     enum ledger_full full, const struct moment *now, int *reterr)
 {
-	if (record->key_len > LEDGER_KEY_MAX || record->text_len > LEDGER_TEXT_MAX) {
-		*reterr = -EMSGSIZE;
-		return NULL;
-	}
 	uint64_t hash = siphash(record->key, record->key_len, ledger->seed, 1, 3);
 	struct entry *entry = malloc(sizeof(*entry) + record->key_len + record->text_len);
 	if (!entry) {
@@ -510,6 +511,8 @@ int ledger_put(
     struct ledger *ledger, const struct record *record, enum ledger_rule rule,
     enum ledger_full full)
 {
+	if (is_too_large(record))
+		return -EMSGSIZE;
 	pthread_rwlock_wrlock(&ledger->lock);
 	int r = put_locked(ledger, record, rule, full);
 	pthread_rwlock_unlock(&ledger->lock);
@@ -676,6 +679,8 @@ int ledger_merge(
 {
 	struct moment now;
 
+	if (is_too_large(record))
+		return -EMSGSIZE;
 	ledger->clock(&now);
 	struct times times = {
 	    .made_ms = now.wall_ms - age_ms,

@@ -203,7 +203,9 @@ static void rules_of_putting(void **state)
 	put(ledger, "a", 1000);
 	pass(1000);
 	assert_int_equal(ledger_put(ledger, &record, LEDGER_KEEP, LEDGER_REFUSE), 0);
-	record.key_len = LEDGER_KEY_MAX + 1;
+	static const char long_key[LEDGER_KEY_MAX + 1];
+	record.key = long_key;
+	record.key_len = sizeof(long_key);
 	assert_int_equal(
 	    ledger_put(ledger, &record, LEDGER_KEEP, LEDGER_REFUSE), -EMSGSIZE);
 	ledger_free(ledger);
