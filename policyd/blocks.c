@@ -206,6 +206,7 @@ static void print_block(const struct record *record, struct block *ret)
 	if (!split_text(record->text, record->text_len, &said))
 		said = (struct said){.by = "", .reason = ""};
 	ret->automatic = said.automatic;
+	ret->restored = false;
 	copy(ret->by, said.by, said.by_len);
 	copy(ret->reason, said.reason, said.reason_len);
 }
@@ -373,8 +374,8 @@ int blocks_put(struct blocks *blocks, const struct block *block)
 	if (block->automatic &&
 	    ledger_count(blocks->ledger) >= blocks->max - blocks->max / 8)
 		return -ENOSPC;
-	printable(by, sizeof(by), block->by, strlen(block->by));
-	printable(reason, sizeof(reason), block->reason, strlen(block->reason));
+	ledger_print(by, sizeof(by), block->by);
+	ledger_print(reason, sizeof(reason), block->reason);
 	int text_len = snprintf(
 	    text, sizeof(text), "%c\t%s\t%s", block->automatic ? 'A' : '-', by, reason);
 	struct record record = {
@@ -384,6 +385,7 @@ int blocks_put(struct blocks *blocks, const struct block *block)
 	    .text_len = (size_t)text_len,
 	    .made_ms = block->since_s * 1000,
 	    .until_ms = block->until_s * 1000,
+	    .restored = block->restored,
 	};
 	return ledger_put(
 	    blocks->ledger, &record, block->automatic ? LEDGER_KEEP : LEDGER_REPLACE,

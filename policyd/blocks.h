@@ -33,6 +33,7 @@ struct block {
 	char reason[BLOCK_REASON_MAX]; /* printable */
 	char by[BLOCK_BY_MAX];         /* "root@gw1", "limit ban on gw1" */
 	bool automatic;                /* by a limit */
+	bool restored; /* put back from a file: it was made then, not now */
 };
 
 struct blocks;

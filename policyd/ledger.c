@@ -156,6 +156,16 @@ bool ledger_is_printable(const char *text, size_t len, size_t size)
 	return printable(escaped, sizeof(escaped), raw, len) == len;
 }
 
+void ledger_print(char *buf, size_t size, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (ledger_is_printable(text, len, size))
+		memcpy(buf, text, len + 1);
+	else
+		printable(buf, size, text, len);
+}
+
 /* ---- entries ---- */
 
 static struct entry **find_place(
@@ -448,10 +458,8 @@ static void times_of(
 {
 	int64_t age = now->wall_ms - record->made_ms;
 
-	/* Made in the future: the clock was set back since. Made in this second: just
-	 * now, or what follows a removal in the same second would seem older than that.
-	 */
-	if (age < 1000)
+	/* Made in the future: the clock was set back since. */
+	if (age < 0 || (age < 1000 && !record->restored))
 		age = 0;
 	*ret = (struct times){
 	    .made_ms = record->made_ms,

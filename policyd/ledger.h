@@ -40,11 +40,17 @@ struct record {
 	 */
 	int64_t age_ms;
 	bool removed; /* a tombstone */
+	/* Of one that is put in: it comes from a file, and was made when it says. Else
+	 * one of this second is made now: most makers know seconds, and what follows a
+	 * removal must not seem older than that. */
+	bool restored;
 };
 
 /* True: @text is what printable() makes of a text, shorter than @size. Texts are escaped
- * once, where they come from. */
+ * once, where they come from: not again when they come from a file or another node. */
 bool ledger_is_printable(const char *text, size_t len, size_t size);
+/* Makes it so. */
+void ledger_print(char *buf, size_t size, const char *text);
 
 #define LEDGER_KEY_MAX  2048
 #define LEDGER_TEXT_MAX 1024
@@ -87,8 +93,6 @@ enum ledger_full { LEDGER_REFUSE, LEDGER_DROP_OLDEST };
 #define LEDGER_KEPT 1 /* there was one, and the rule left it as it was */
 
 /*
- * A record made less than a second ago is taken as made now: most of them know seconds.
- *
  * 0, LEDGER_KEPT, -ENOMEM, -ENOSPC, or -EMSGSIZE. What has ended already is not put in,
  * and an older one of that key goes. @made_ms lies in the past after a restart; a record
  * never holds longer from now on than it was made for.

@@ -72,7 +72,7 @@ int logins_put(struct logins *logins, const struct login *login)
 {
 	char key[IP_TEXT_MAX], user[LOGIN_USER_MAX];
 
-	printable(user, sizeof(user), login->user, strlen(login->user));
+	ledger_print(user, sizeof(user), login->user);
 	ip_print(&login->ip, key);
 	struct record record = {
 	    .key = key,
@@ -81,6 +81,7 @@ int logins_put(struct logins *logins, const struct login *login)
 	    .text_len = strlen(user),
 	    .made_ms = login->at_s * 1000,
 	    .until_ms = (login->at_s + LOGINS_KEEP_S) * 1000,
+	    .restored = login->restored,
 	};
 	int r = ledger_put(logins->ledger, &record, LEDGER_LATER, LEDGER_DROP_OLDEST);
 	return r < 0 ? r : 0;

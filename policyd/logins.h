@@ -26,6 +26,7 @@ struct login {
 	struct ip ip;
 	int64_t at_s;              /* wall clock */
 	char user[LOGIN_USER_MAX]; /* printable; may be "" */
+	bool restored;             /* put back from a file: it was then, not now */
 };
 
 struct logins;

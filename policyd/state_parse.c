@@ -316,6 +316,7 @@ static int read_block(struct parsing *p)
 	    .since_s = p->numbers[F_SINCE],
 	    .until_s = p->numbers[F_UNTIL],
 	    .automatic = p->automatic,
+	    .restored = true,
 	};
 	if (block->kind == BLOCK_KINDS || block->since_s > TIME_MAX_S ||
 	    block->until_s > TIME_MAX_S ||
@@ -332,7 +333,7 @@ static int read_login(struct parsing *p)
 	struct login *login = &p->record->login;
 	struct string ip = p->texts[F_LOGIN];
 
-	*login = (struct login){.at_s = p->numbers[F_AT]};
+	*login = (struct login){.at_s = p->numbers[F_AT], .restored = true};
 	if (!ip_parse(ip.text, ip.len, &login->ip) || login->at_s > TIME_MAX_S ||
 	    !copy(p->texts[F_USER], login->user, sizeof(login->user)))
 		return -EINVAL;

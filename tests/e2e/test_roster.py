@@ -43,11 +43,11 @@ def node(policyd_at_rest):
     """node(redis, name, **settings): a daemon with a control socket."""
     made = []
 
-    def make(redis, name, at_rest=False, **settings):
+    def make(server, name, at_rest=False, **settings):
         daemon = policyd_at_rest()
         daemon.allow(r"warning: redis |error: redis ")
         daemon.control = daemon.top / "run" / "control"
-        settings = {"hostname": name, **(settings_of(redis) if redis else {}), **settings}
+        settings = {"hostname": name, **(settings_of(server) if server else {}), **settings}
         daemon.settings = {**settings, "policyd": {
             "control": f"unix:{daemon.control}", **settings.get("policyd", {})}}
         if not at_rest:
@@ -206,6 +206,77 @@ def test_a_restart_with_redis(redis, two):
     b.run(**b.settings)
     until(lambda: len(blocks(b)) == 1)
     assert is_blocked(b)
+
+
+
+def test_restarts_with_a_state_file(redis, node):
+    """The file keeps what is in force; what others lifted meanwhile stays lifted."""
+    a = node(redis, "a")
+    b = node(redis, "b", at_rest=True)
+    b.allow("state file")
+    b.settings["policyd"]["state"] = str(b.top / "state.json")
+    b.run(**b.settings)
+    until(lambda: subscribers(redis) == 2)
+    block(a)
+    block(b, "198.51.100.1")
+    block(a, "198.51.100.2", **{"for": 600})
+    until(lambda: len(blocks(a)) == len(blocks(b)) == 3)
+    b.stop()
+    unblock(a, "198.51.100.1")
+    # With Redis: in force at once, and corrected.
+    b.run(**b.settings)
+    assert is_blocked(b)
+    until(lambda: not is_blocked(b, "198.51.100.1"))
+    until(lambda: set(blocks(a)) == set(blocks(b)))
+    assert len(blocks(a)) == 2
+    time.sleep(1.1)  # a younger change than the file's may come within its second
+    assert len(blocks(a)) == len(blocks(b)) == 2
+    # Without: as it was.
+    b.stop()
+    redis.kill()
+    b.run(**b.settings)
+    assert is_blocked(b) and is_blocked(b, "198.51.100.2")
+    ends = blocks(b)["client", "198.51.100.2"]["until"]
+    assert abs(ends - blocks(a)["client", "198.51.100.2"]["until"]) <= 1
+    # And Redis, which has forgotten it all, learns it from them.
+    redis.start()
+    until(lambda: redis.command("HLEN", f"{KEYS}blocks") == 4)
+    assert set(blocks(a)) == set(blocks(b))
+
+
+def test_behind_sentinel(redis_sentinels, node):
+    """A failover: the blocks of the new master, and what the old one had alone."""
+    pair = redis_sentinels()
+    settings = {"redis": {"servers": pair.addresses, "mode": "sentinel",
+                          "master": pair.name}}
+    a, b = node(None, "a", **settings), node(None, "b", **settings)
+    until(lambda: block(a)["shared"])
+    until(lambda: is_blocked(b))
+    old = pair.master()
+    old.kill()
+    assert block(a, "198.51.100.1")["shared"] is False
+    unblock(b)
+    until(lambda: is_blocked(b, "198.51.100.1") and not is_blocked(a), timeout=30)
+    assert set(blocks(a)) == set(blocks(b)) == {("client", "198.51.100.1")}
+    until(lambda: block(b, "198.51.100.2")["shared"])
+    assert until(lambda: is_blocked(a, "198.51.100.2")) < 1
+
+
+def test_in_a_cluster(redis_cluster, node):
+    cluster = redis_cluster()
+    settings = {"redis": {"servers": cluster.addresses, "mode": "cluster"}}
+    a, b = node(None, "a", **settings), node(None, "b", **settings)
+    until(lambda: block(a)["shared"])
+    until(lambda: is_blocked(b))
+    assert unblock(b)["shared"]
+    assert until(lambda: not is_blocked(a)) < 2
+    # The slot moves to another master.
+    block(a, "198.51.100.1")
+    slot = cluster.servers[0].command("CLUSTER", "KEYSLOT", f"{KEYS}blocks")
+    there = cluster.owner(slot)
+    cluster.move(slot, next(s for s in cluster.servers if s is not there))
+    until(lambda: block(b, "198.51.100.2")["shared"])
+    until(lambda: len(blocks(a)) == len(blocks(b)) == 2)
 
 
 def test_younger_wins(redis, two):

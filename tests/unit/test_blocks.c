@@ -446,6 +446,13 @@ static void told_as_it_was_said(void **state)
 	assert_string_equal(
 	    text, "sender @example.org since 0 until 60 by limit ban on gw1 "
 		  "reason tab\\x09here, \\x1b[31mred automatic\n");
+	/* As the state file puts it back. */
+	blocks_remove(blocks, BLOCK_SENDER, "@example.org");
+	strcpy(block.reason, "tab\\x09here, \\x1b[31mred");
+	assert_int_equal(blocks_put(blocks, &block), 0);
+	char again[1024] = "";
+	blocks_each(blocks, NOW_S, see_block, again);
+	assert_string_equal(again, text);
 	text[0] = '\0';
 	blocks_each(blocks, NOW_S + 60, see_block, text);
 	assert_string_equal(text, "");

@@ -361,6 +361,10 @@ static void within_one_second(void **state)
 	ledger_put(ledger, &record, LEDGER_REPLACE, LEDGER_REFUSE);
 	ledger_each_unshared(ledger, 1, share_one, &told);
 	assert_int_equal(told.record.age_ms, 0);
+	record.restored = true;
+	ledger_put(ledger, &record, LEDGER_REPLACE, LEDGER_REFUSE);
+	ledger_each_unshared(ledger, 1, share_one, &told);
+	assert_int_equal(told.record.age_ms, 950);
 	ledger_free(ledger);
 }
 
