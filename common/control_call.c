@@ -40,8 +40,8 @@ static int give_up(const struct call *call, int error)
 	if (error == -ENOENT || error == -ECONNREFUSED)
 		snprintf(
 		    call->errbuf, call->errsize,
-		    "nobody listens on %s: %s; is the daemon running, and reads it the "
-		    "same configuration?",
+		    "nobody listens on %s: %s; is the daemon running, and does it "
+		    "read the same configuration?",
 		    call->address, strerror(-error));
 	else if (error == -EACCES || error == -EPERM)
 		snprintf(

@@ -17,6 +17,8 @@
 struct status {
 	uint32_t reload_successful;
 	atomic_bool leaving;
+	_Atomic(status_trouble_ask *) ask; /* NULL: none */
+	void *context;                     /* set before it */
 	struct status_http *http;
 };
 
@@ -24,8 +26,13 @@ static void describe(void *context, struct status_health *ret)
 {
 	struct status *status = context;
 
-	ret->serving = !atomic_load(&status->leaving);
-	if (!ret->serving)
+	status_trouble_ask *ask = atomic_load(&status->ask);
+	const char *trouble = ask ? ask(status->context) : NULL;
+
+	ret->serving = !atomic_load(&status->leaving) && !trouble;
+	if (trouble)
+		snprintf(ret->trouble, sizeof(ret->trouble), "%s", trouble);
+	else if (!ret->serving)
 		snprintf(ret->trouble, sizeof(ret->trouble), "leaving");
 	else if (metrics_value(status->reload_successful) == 0)
 		snprintf(
@@ -61,6 +68,12 @@ int status_new(int fd, const char *program, struct status **ret)
 	}
 	*ret = status;
 	return 0;
+}
+
+void status_watch(struct status *status, status_trouble_ask *ask, void *context)
+{
+	status->context = context;
+	atomic_store(&status->ask, ask);
 }
 
 void status_leaving(struct status *status)

@@ -9,7 +9,7 @@
 /*
  * A daemon's status page, and what it says of the daemon: /healthz is 200 while it
  * serves, also on an old configuration because the last reload failed (which it says),
- * and 503 once it is leaving.
+ * and 503 once it is leaving, or what status_watch() names does not work.
  *
  * Mail never depends on it: an address that cannot be opened is a line in the log, and
  * the daemon serves without a page.
@@ -27,6 +27,13 @@ int status_listen(
 
 /* Serves the page on @fd, which stays the caller's. 0 or negative errno. */
 int status_new(int fd, const char *program, struct status **ret);
+
+/*
+ * What else decides whether the daemon serves: asked on the status thread for each
+ * request of / and /healthz; NULL: all is well, else one line. Any thread, once.
+ */
+typedef const char *status_trouble_ask(void *context);
+void status_watch(struct status *status, status_trouble_ask *ask, void *context);
 
 /* From now on /healthz is 503. Any thread. NULL is fine. */
 void status_leaving(struct status *status);

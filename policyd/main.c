@@ -284,6 +284,14 @@ static int load_state(struct daemon *daemon, const struct config *config)
 	return r < 0 ? r : state_start(daemon->state);
 }
 
+static const char *loops_trouble(void *context)
+{
+	return workers_stuck(context)
+		   ? "an event loop does not turn: restart the daemon, and tell what the "
+		     "log says"
+		   : NULL;
+}
+
 static int start_control(struct daemon *daemon)
 {
 	const struct control_sockets *sockets = &daemon->control_sockets;
@@ -339,6 +347,8 @@ static int start(
 	if (daemon->status_fd >= 0 &&
 	    status_new(daemon->status_fd, PROGRAM, &daemon->status) < 0)
 		say_no_status("no memory");
+	if (daemon->status)
+		status_watch(daemon->status, loops_trouble, daemon->workers);
 	r = start_control(daemon);
 	if (r < 0)
 		return r;

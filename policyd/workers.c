@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "policyd/answer.h"
 #include "policyd/connection.h"
 
@@ -52,6 +53,7 @@ struct worker {
 	struct given *queue;
 	size_t queue_len, queue_size;
 	bool draining, stopping;
+	uint64_t asked_ns; /* whether its loop turns; 0: it has answered */
 };
 
 struct workers {
@@ -111,6 +113,7 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
 	struct given *queue = TAKE(worker->queue);
 	size_t len = worker->queue_len;
 	worker->queue_len = worker->queue_size = 0;
+	worker->asked_ns = 0;
 	worker->drain = worker->draining;
 	worker->stop = worker->stopping;
 	pthread_mutex_unlock(&worker->lock);
@@ -346,6 +349,26 @@ void workers_refresh(struct workers *workers)
 {
 	for (unsigned i = 0; i < workers->count; i++)
 		worker_wake(&workers->workers[i]);
+}
+
+bool workers_stuck(struct workers *workers)
+{
+	uint64_t now_ns = metrics_clock_ns();
+	bool stuck = false;
+	for (unsigned i = 0; i < workers->count; i++) {
+		struct worker *worker = &workers->workers[i];
+		pthread_mutex_lock(&worker->lock);
+		bool ask = worker->asked_ns == 0;
+		if (ask)
+			worker->asked_ns = now_ns;
+		else if (
+		    now_ns - worker->asked_ns > WORKERS_STUCK_S * UINT64_C(1000000000))
+			stuck = true;
+		pthread_mutex_unlock(&worker->lock);
+		if (ask)
+			worker_wake(worker);
+	}
+	return stuck;
 }
 
 void workers_drain(struct workers *workers)

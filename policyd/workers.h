@@ -7,6 +7,7 @@
 #include "policyd/reload.h"
 #include "policyd/store.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -45,6 +46,13 @@ size_t workers_connections(const struct workers *workers);
 /* Has every thread take the published configuration now, not at its next request. Any
  * thread. */
 void workers_refresh(struct workers *workers);
+
+/*
+ * True: a loop has not turned for WORKERS_STUCK_S, although it was asked to. Asks those
+ * that have answered anew, so it is called each few seconds to mean anything. Any thread.
+ */
+#define WORKERS_STUCK_S 5
+bool workers_stuck(struct workers *workers);
 
 /* Finish what is under way, take nothing new, then leave. */
 void workers_drain(struct workers *workers);

@@ -3,6 +3,8 @@
 an operator types, reads and gets as exit code. What a block does to mail is test_blocks'."""
 
 import json
+import os
+import pty
 import shutil
 import subprocess
 import time
@@ -169,6 +171,23 @@ def test_status_for_people(daemon, postern):
     daemon.configuration.write_text("{")
     done = postern("status")
     assert done.returncode == 78 and "postern.json:1:" in done.stderr
+
+
+def test_colours_on_a_terminal_alone(daemon, build):
+    command = [build / "ctl/postern", "status", "-c", daemon.configuration]
+
+    def shown(**environment):
+        ours, its = pty.openpty()
+        subprocess.run(command, stdout=its, timeout=60, check=True,
+                       env={**os.environ, "TERM": "xterm", **environment})
+        os.close(its)
+        with open(ours, "rb", buffering=0) as terminal:
+            return terminal.read(65536)
+
+    assert b"\x1b[32mup\x1b[0m" in shown()
+    assert b"\x1b" not in shown(NO_COLOR="1") + shown(TERM="dumb")
+    assert b"\x1b" not in subprocess.run(command, capture_output=True, timeout=60,
+                                         check=True).stdout
 
 
 def test_status_of_no_daemon(postern, daemon):

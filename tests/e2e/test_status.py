@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The status pages: what they show, and that nobody who asks for them costs a decision."""
 
+import ctypes
 import http.client
 import os
 import pathlib
@@ -386,3 +387,43 @@ def test_milter_without_a_page_serves(mail, postern, sink):
     with mail.user("ada@example.org") as client:
         assert client.message("ada@example.org", ["joe@outside.example"],
                               letter("ada@example.org")).code == 250
+
+
+PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
+
+
+class HeldThread:
+    """One thread of a process, stopped like a loop that hangs; the others go on."""
+
+    def __init__(self, pid, name):
+        tasks = pathlib.Path(f"/proc/{pid}/task")
+        self._tid, = [int(task.name) for task in tasks.iterdir()
+                      if (task / "comm").read_text().strip() == name]
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p,
+                                      ctypes.c_void_p]
+
+    def __enter__(self):
+        assert self._libc.ptrace(PTRACE_ATTACH, self._tid, None, None) == 0, \
+            os.strerror(ctypes.get_errno())
+        os.waitpid(self._tid, WALL)
+
+    def __exit__(self, *_):
+        assert self._libc.ptrace(PTRACE_DETACH, self._tid, None, None) == 0
+
+
+def test_a_stuck_loop_is_seen(shown):
+    daemon, page = shown()
+
+    def wait_for(status):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            told, text = page.get("/healthz")
+            if told == status:
+                return text
+        raise AssertionError(f"/healthz did not become {status}")
+
+    assert page.get("/healthz")[0] == 200
+    with HeldThread(daemon.process.pid, "worker 1"):
+        assert "event loop does not turn" in wait_for(503)
+    wait_for(200)
