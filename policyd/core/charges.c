@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/core/charges.h"
 
+#include <stdio.h>
+
 /* Keeps the strictest of the limits per message that are over: hard ones first. */
 static void note_message_over(
     const struct config *config, const struct charge *charge,
@@ -32,8 +34,13 @@ static bool refuses_uncounted(
 
 	if (limit->shadow || limit->over == OVER_WARN)
 		return false;
-	failure_verdict(failure, CHECK_LIMITS, false, &plan->verdict);
-	plan->verdict.limit = limit->name;
+	/* verdict.limit stays empty: it is not known whether the limit is over. */
+	struct verdict cause;
+	failure_verdict(failure, CHECK_LIMITS, false, &cause);
+	plan->verdict = cause;
+	snprintf(
+	    plan->verdict.reason, sizeof(plan->verdict.reason), "limit %.64s: %.240s",
+	    limit->name, cause.reason);
 	plan->message.is_over = false;
 	plan->charges_count = 0;
 	return true;
