@@ -25,7 +25,7 @@ struct question {
 	struct facts facts;
 	struct plan plan;
 	struct verdict verdict;
-	uint64_t began_ns, store_began_ns, store_ns;
+	uint64_t began_ns;
 	char token[PLAN_TOKEN_MAX];
 	answer_done *done;
 	void *context;
@@ -111,7 +111,6 @@ static void finish(struct question *q)
 	    .plan = &q->plan,
 	    .verdict = &q->verdict,
 	    .began_ns = q->began_ns,
-	    .store_ns = q->store_ns,
 	};
 
 	if (q->plan.blocks_count > 0)
@@ -135,7 +134,6 @@ static void store_answered(void *context, const struct outcome *outcome)
 {
 	struct question *q = context;
 
-	q->store_ns = metrics_clock_ns() - q->store_began_ns;
 	settle(q->config, &q->plan, outcome, &q->verdict);
 	finish(q);
 }
@@ -176,7 +174,6 @@ void answer(
 	q->done = done;
 	q->context = context;
 	q->began_ns = metrics_clock_ns();
-	q->store_ns = 0;
 	gather(config, request, &answerer->remembered, wall_clock_s(), &q->facts);
 	warn_of_context(&q->facts, request->policy_context);
 	decide(config, &q->facts, &q->plan, NULL);
@@ -192,6 +189,5 @@ void answer(
 	    .count = q->plan.charges_count,
 	    .now_ms = wall_clock_ms(),
 	};
-	q->store_began_ns = metrics_clock_ns();
 	store_ask(answerer->store, &ask, store_answered, q);
 }

@@ -45,10 +45,9 @@
 #define INSTANCES_MAX 100000
 
 /* Descriptors beside the connections: listeners, log, files of a reload, status page,
- * control sockets; and
- * those of each worker's loop. */
+ * control sockets; and those of each worker's loop, Redis among them. */
 #define DESCRIPTORS_BESIDE   (64 + 2 * CONTROL_CONNECTIONS)
-#define DESCRIPTORS_A_WORKER 4
+#define DESCRIPTORS_A_WORKER 8
 
 enum option_value { OPTION_SYSLOG = 256 };
 

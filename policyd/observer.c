@@ -51,7 +51,7 @@ struct observer {
 	struct decision_log *decisions;
 	uint32_t requests[STATES];
 	uint32_t decided[CHECK_COUNT + 1][LABELS]; /* asked for when first counted */
-	uint32_t seconds, store_seconds;
+	uint32_t seconds;
 	/* Series of limits by their name, so that a limit that is hit all the time costs
 	 * no lock. A reload may have other limits: the oldest make room. */
 	struct {
@@ -75,8 +75,6 @@ int observer_new(
 		    METRIC_POLICY_REQUESTS,
 		    protocol_state_name((enum protocol_state)state), NULL);
 	observer->seconds = metrics_series(METRIC_POLICY_REQUEST_SECONDS, NULL, NULL);
-	observer->store_seconds =
-	    metrics_series(METRIC_STORE_REQUEST_SECONDS, NULL, NULL);
 	*ret = observer;
 	return 0;
 }
@@ -250,7 +248,5 @@ void observe(
 		if (recorded)
 			record(observer, o, ret_event, now_ms, refusal);
 	}
-	if (o->store_ns > 0)
-		metrics_observe(observer->store_seconds, o->store_ns);
 	metrics_observe(observer->seconds, metrics_clock_ns() - o->began_ns);
 }

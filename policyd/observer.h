@@ -30,7 +30,6 @@ struct observed {
 	const struct plan *plan; /* for its shadows */
 	const struct verdict *verdict;
 	uint64_t began_ns; /* metrics_clock_ns() at the request */
-	uint64_t store_ns; /* the store took so long; 0: not asked */
 };
 
 /* Sets @ret_event to the id that the reply shows; "" when nothing is written. */

@@ -42,6 +42,7 @@ struct worker {
 	struct event *wake;
 	int wake_fd;
 	struct connection_pool *pool;
+	struct store *store; /* this loop's way to the counters */
 	struct answerer *answerer;
 	struct config_view view;
 	size_t taken;       /* connections, ever */
@@ -76,6 +77,7 @@ static struct config *worker_config(struct worker *worker)
 		    .idle_ms = (int64_t)config->policyd.idle_timeout_s * 1000,
 		};
 		connection_pool_set(worker->pool, &settings);
+		store_redis_set(worker->store, config);
 	}
 	return config;
 }
@@ -163,6 +165,8 @@ static void worker_done(struct worker *worker)
 	for (size_t i = 0; i < worker->queue_len; i++)
 		close(worker->queue[i].fd);
 	free(worker->queue);
+	/* First the store: it answers what is open still, so that no connection awaits. */
+	store_free(worker->store);
 	connection_pool_free(worker->pool);
 	answerer_free(worker->answerer);
 	reload_view_done(worker->workers->shared.reload, &worker->view);
@@ -202,8 +206,11 @@ static int worker_init(struct worker *worker)
 	    &worker->pool);
 	if (r < 0)
 		return r;
+	r = store_redis_new(worker->base, workers->shared.store, &worker->store);
+	if (r < 0)
+		return r;
 	r = answerer_new(
-	    workers->shared.store, &workers->shared.remembered, workers->shared.decisions,
+	    worker->store, &workers->shared.remembered, workers->shared.decisions,
 	    &worker->answerer);
 	if (r < 0)
 		return r;

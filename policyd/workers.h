@@ -21,7 +21,7 @@ struct workers;
 /* All outlive the workers. */
 struct workers_shared {
 	struct reload *reload;
-	struct store *store;
+	struct store *store; /* in memory; each thread puts Redis before it */
 	struct remembered remembered;
 	struct complaints *complaints;
 	struct decision_log *decisions;
