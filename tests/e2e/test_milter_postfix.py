@@ -2,6 +2,8 @@
 """postern-milter behind a real Postfix, where what Postfix does to a message matters."""
 
 import random
+import threading
+import time
 
 import pytest
 
@@ -145,3 +147,35 @@ def test_one_tenant_gets_no_signature_of_another(mail, postern, sink):
                                       letter("carol@elsewhere.example")).code == 250
     for delivery in sink.wait_for(4):
         assert_unsigned(delivery)
+
+
+def test_a_hundred_smtpd_sessions(mail, postern, sink):
+    """All open at once, all sending: nobody starves behind the others."""
+    postern(limits=[])
+    slowest, failed = [], []
+    together = threading.Barrier(100)
+
+    def run(number):
+        try:
+            with mail.user() as client:
+                together.wait(120)
+                for _ in range(3):
+                    began = time.monotonic()
+                    reply = client.message("ada@example.org", [OUTSIDE], letter())
+                    slowest.append(time.monotonic() - began)
+                    assert reply.code == 250, reply
+        except Exception as error:
+            failed.append(f"{number}: {error!r}")
+            together.abort()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(240)
+    assert failed == [] and len(slowest) == 300
+    for delivery in sink.wait_for(300, timeout=120):
+        assert len(delivery.header("DKIM-Signature")) == 1
+    print(f"slowest of 300 messages: {max(slowest):.3f} s")
+    # With sanitizers, all clients in one process; docs/benchmarks.md has the figures.
+    assert max(slowest) < 15, max(slowest)
