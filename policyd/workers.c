@@ -165,7 +165,7 @@ static void worker_done(struct worker *worker)
 	for (size_t i = 0; i < worker->queue_len; i++)
 		close(worker->queue[i].fd);
 	free(worker->queue);
-	/* First the store: it answers what is open still, so that no connection awaits. */
+	/* First the store: it answers what is open, so that no connection awaits. */
 	store_free(worker->store);
 	connection_pool_free(worker->pool);
 	answerer_free(worker->answerer);
