@@ -39,7 +39,8 @@ static struct outcome ask(
 {
 	struct outcome outcome = {.kind = OUTCOME_UNAVAILABLE, .count = SIZE_MAX};
 	struct charge asked[LIMITS_MAX];
-	memcpy(asked, charges, count * sizeof(*charges));
+	if (count > 0)
+		memcpy(asked, charges, count * sizeof(*charges));
 	for (size_t i = 0; i < count; i++)
 		asked[i].look = !commit;
 	struct store_request request = {
