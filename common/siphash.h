@@ -62,8 +62,15 @@ static inline void siphash_data(
 		s->v0 ^= word;
 	}
 	word = (uint64_t)len << 56;
-	for (size_t i = 0; i < left; i++)
-		word |= (uint64_t)bytes[i] << (8 * i);
+	if (left > 0 && len >= 8) {
+		/* The last eight bytes, without those that were taken. */
+		uint64_t last;
+		memcpy(&last, bytes + left - 8, 8);
+		word |= le64toh(last) >> (8 * (8 - left));
+	} else {
+		for (size_t i = 0; i < left; i++)
+			word |= (uint64_t)bytes[i] << (8 * i);
+	}
 	s->v3 ^= word;
 	siphash_rounds(s, compression);
 	s->v0 ^= word;

@@ -71,11 +71,12 @@ struct answerer *answerer_free(struct answerer *answerer)
 	return NULL;
 }
 
+/* To a few milliseconds, for a quarter of the price: each request with limits asks. */
 static int64_t wall_clock_ms(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 

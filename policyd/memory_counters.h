@@ -44,6 +44,13 @@ struct counters {
 int counters_init(struct counters *counters, size_t max);
 void counters_done(struct counters *counters); /* all zero is fine */
 
+/* It will be asked for in a moment: begins to fetch where it would stand. Needs no lock.
+ */
+static inline void counters_prefetch(const struct counters *counters, uint64_t hash)
+{
+	__builtin_prefetch(&counters->buckets[hash & counters->bucket_mask]);
+}
+
 /* NULL: there is none. */
 struct counter *counters_find(
     const struct counters *counters, uint64_t hash, const char *key, size_t key_len);

@@ -37,6 +37,12 @@ struct tokens {
 int tokens_init(struct tokens *tokens, size_t max);
 void tokens_done(struct tokens *tokens); /* all zero is fine */
 
+/* It will be asked for in a moment: begins to fetch where it would stand. */
+static inline void tokens_prefetch(const struct tokens *tokens, uint64_t hash)
+{
+	__builtin_prefetch(&tokens->index[(uint32_t)hash & tokens->index_mask]);
+}
+
 /* False: not remembered. */
 bool tokens_find(
     const struct tokens *tokens, const uint64_t hash[static 2], struct outcome *ret);

@@ -79,22 +79,30 @@ static uint64_t hash_of(const struct memory *store, const char *text, size_t len
 
 /* ---- charging ---- */
 
-static void question_lock(struct question *question)
+/* Where everything stands, and that the memory there is on its way. */
+static void question_begin(
+    struct question *question, struct memory *store, const struct store_request *request)
 {
-	struct memory *store = question->store;
-
+	question->store = store;
+	question->request = request;
 	question->shards = 0;
-	for (size_t i = 0; i < question->request->count; i++) {
-		const struct charge *charge = &question->request->charges[i];
+	for (size_t i = 0; i < request->count; i++) {
+		const struct charge *charge = &request->charges[i];
 		struct part *part = &question->parts[i];
 		part->hash = hash_of(store, charge->key, charge->key_len);
 		size_t shard = shard_of(store, part->hash);
 		part->counters = &store->counters[shard].counters;
 		part->counter_is_new = part->member_is_new = false;
+		counters_prefetch(part->counters, part->hash);
 		question->shards |= UINT64_C(1) << shard;
 	}
+}
+
+static void question_lock(struct question *question)
+{
 	for (uint64_t left = question->shards; left; left &= left - 1)
-		pthread_mutex_lock(&store->counters[__builtin_ctzll(left)].lock);
+		pthread_mutex_lock(
+		    &question->store->counters[__builtin_ctzll(left)].lock);
 }
 
 static void question_unlock(struct question *question, bool changed)
@@ -315,28 +323,23 @@ static bool charges_something(const struct store_request *request)
 	return false;
 }
 
-static void answer_now(
-    struct memory *store, const struct store_request *request, bool charges,
-    struct outcome *outcome)
+static void answer_now(struct question *question, bool charges, struct outcome *outcome)
 {
-	struct question question UNINITIALIZED;
 	bool charged = false;
 
-	question.store = store;
-	question.request = request;
-	question_lock(&question);
+	question_lock(question);
 	outcome->kind = OUTCOME_FITS;
-	if (question_look(&question, outcome)) {
+	if (question_look(question, outcome)) {
 		outcome->kind = OUTCOME_OVER;
 	} else if (charges) {
-		charged = question_make(&question, outcome);
+		charged = question_make(question, outcome);
 		if (charged)
-			question_charge(&question, outcome);
+			question_charge(question, outcome);
 		else
 			outcome->kind = OUTCOME_UNAVAILABLE;
 	}
-	question_touch(&question, outcome);
-	question_unlock(&question, charged);
+	question_touch(question, outcome);
+	question_unlock(question, charged);
 }
 
 /* The token's shard stays locked over the charge: of two requests with one token, the
@@ -344,13 +347,16 @@ static void answer_now(
 static void answer_once(
     struct memory *store, const struct store_request *request, struct outcome *outcome)
 {
+	struct question question UNINITIALIZED;
 	uint64_t hash[2];
 	siphash128(request->token, request->token_len, store->key, 1, 3, hash);
 	struct token_shard *shard = &store->tokens[shard_of(store, hash[0])];
 
 	pthread_mutex_lock(&shard->lock);
+	tokens_prefetch(&shard->tokens, hash[0]);
+	question_begin(&question, store, request);
 	if (!tokens_find(&shard->tokens, hash, outcome)) {
-		answer_now(store, request, true, outcome);
+		answer_now(&question, true, outcome);
 		if (outcome->kind != OUTCOME_UNAVAILABLE)
 			tokens_add(
 			    &shard->tokens, hash, request->now_ms, STORE_TOKEN_S * 1000,
@@ -364,14 +370,17 @@ static void memory_ask(
     void *context)
 {
 	struct memory *store = (struct memory *)base;
+	struct question question UNINITIALIZED;
 	struct outcome outcome UNINITIALIZED;
 	assert(request->count <= LIMITS_MAX);
 
 	bool charges = charges_something(request);
-	if (request->token_len > 0 && charges)
+	if (request->token_len > 0 && charges) {
 		answer_once(store, request, &outcome);
-	else
-		answer_now(store, request, charges, &outcome);
+	} else {
+		question_begin(&question, store, request);
+		answer_now(&question, charges, &outcome);
+	}
 	answer(context, &outcome);
 }
 

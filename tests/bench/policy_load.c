@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Asks a policy server as many smtpd processes do: persistent connections, one request
- * outstanding on each. Prints one JSON line: requests a second, percentiles in ms, and
- *how often each answer came.
+ * outstanding on each. Prints one JSON line: requests a second, percentiles in ms, how
+ * often each answer came, and how many requests were sent, the warm-up's among them.
  *
  *	policy_load PATH CONNECTIONS SECONDS [STATE]
  *
@@ -185,8 +185,8 @@ int main(int argc, char **argv)
 	qsort(samples_us, samples, sizeof(*samples_us), compare);
 	printf(
 	    "{\"rate\": %.0f, \"p50\": %.3f, \"p99\": %.3f, \"max\": %.3f, \"ok\": %lu, "
-	    "\"dunno\": %lu, \"others\": %lu, \"errors\": %lu}\n",
+	    "\"dunno\": %lu, \"others\": %lu, \"errors\": %lu, \"sent\": %llu}\n",
 	    (double)samples / seconds, percentile_ms(0.5), percentile_ms(0.99),
-	    percentile_ms(1), ok, dunno, others, errors);
+	    percentile_ms(1), ok, dunno, others, errors, (unsigned long long)serial);
 	return errors > 0;
 }
