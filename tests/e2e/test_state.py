@@ -38,11 +38,16 @@ class Kept:
         self.folder = self.daemon.top / "lib"
         self.folder.mkdir()
         self.file = self.folder / "state.json"
+        self.control = self.daemon.top / "control"
 
     def start(self, **settings):
         return self.daemon.run(
             limits=[LIMIT, BAN], log={"level": "debug", "decisions": ""},
-            policyd={"state": str(self.file)}, **settings)
+            policyd={"state": str(self.file), "control": f"unix:{self.control}"}, **settings)
+
+    def command(self, build, *words):
+        subprocess.run([build / "ctl" / "postern", *words, "-c", self.daemon.configuration],
+                       check=True, stdout=subprocess.DEVNULL)
 
     def answers(self, *requests):
         with self.daemon.connect() as client:
@@ -124,6 +129,26 @@ def test_a_block_is_on_the_disk_within_a_second(kept):
     kept.start()
     assert kept.is_blocked("198.18.0.1") and not kept.is_blocked("198.18.0.2")
     assert kept.is_used_up()
+
+
+def test_blocks_and_logins_by_command(kept, build):
+    relay = {"relay": {"hosts": [], "login_grace": "1h"}}
+    kept.start(**relay)
+    kept.command(build, "block", "client", "198.51.100.7", "--reason", 'says "no"')
+    kept.command(build, "login", STRANGER, "--user", "ada@example.org")
+    kept.wait_for_records(lambda records: len(records) == 2)
+    kept.daemon.kill()
+
+    kept.start(**relay)
+    blocked, granted = kept.answers(
+        request(client_address="198.51.100.7"), request(client_address=STRANGER))
+    assert blocked.startswith(b"action=554 5.7.1") and b"says" in blocked
+    assert granted == b"action=OK\n\n"
+    kept.command(build, "unblock", "client", "198.51.100.7")
+    kept.wait_for_records(lambda records: len(records) == 1)
+    kept.daemon.kill()
+    kept.start(**relay)
+    assert not kept.answers(request(client_address="198.51.100.7"))[0].startswith(b"action=554")
 
 
 def test_a_thousand_blocks(kept):
