@@ -45,8 +45,12 @@ struct control {
 
 static void control_take_config(struct control *control)
 {
+	const struct config *before = control->context.config;
+
 	control->context.config =
 	    reload_view(control->context.parts.reload, &control->view);
+	if (control->context.config != before)
+		store_redis_set(control->context.store, control->context.config);
 	roster_set(control->context.roster, control->context.config);
 }
 
@@ -140,6 +144,7 @@ struct control *control_free(struct control *control)
 		pthread_join(control->thread, NULL);
 	}
 	/* First who may still owe replies. */
+	store_free(control->context.store);
 	roster_free(control->context.roster);
 	control_server_free(control->login_server);
 	control_server_free(control->server);
@@ -187,7 +192,10 @@ static int prepare(struct control *control, const struct control_sockets *socket
 	    event_add(control->sample, &often) < 0)
 		return -ENOMEM;
 	control_rate_sample(&context->rate);
-	int r = roster_new(
+	int r = store_redis_new(context->base, context->parts.memory, &context->store);
+	if (r < 0)
+		return r;
+	r = roster_new(
 	    context->base, context->parts.remembered.blocks,
 	    context->parts.remembered.logins, &context->roster);
 	if (r < 0)
@@ -230,7 +238,6 @@ int control_new(
 		return -ENOMEM;
 	control->wake_fd = -1;
 	control->context.parts = *parts;
-	control->context.store = parts->memory;
 	control->context.since_s = time(NULL);
 	int r = prepare(control, sockets);
 	if (r == 0)
