@@ -61,6 +61,7 @@ enum redis_fault_kind {
 	REDIS_FAULT_ROLE,      /* a replica where the master was expected */
 	REDIS_FAULT_EXCESS,    /* a longer reply than any that we ask for */
 	REDIS_FAULT_FOREIGN,   /* does not speak Redis's protocol */
+	REDIS_FAULT_MISSED,    /* any of these, where only messages are missed */
 	REDIS_FAULT_KINDS = 64,
 };
 

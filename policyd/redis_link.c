@@ -31,6 +31,9 @@
 #define ASK_MS 500
 /* While a slot moves, or the map is being asked for. */
 #define AGAIN_MS 10
+/* A server that refuses some calls and answers others is in trouble all the time: it is
+ * well when it has refused none for so long. */
+#define WELL_MS 1000
 
 struct redis_link {
 	struct event_base *base;
@@ -58,6 +61,7 @@ struct redis_link {
 	bool troubled;
 	struct redis_fault trouble;
 	char refused[32];
+	int64_t refused_ms;
 	struct redis_reporter reporter;
 };
 
@@ -132,6 +136,14 @@ static const struct redis_fault *ear_fault(const struct redis_link *link)
 							  : NULL;
 }
 
+static void tell_missed(
+    struct redis_link *link, const char *server, const struct redis_fault *fault)
+{
+	struct redis_fault missed = *fault;
+	missed.kind = REDIS_FAULT_MISSED;
+	redis_news_trouble(&link->reporter, server, &missed, NULL);
+}
+
 static void tell(struct redis_link *link)
 {
 	const struct redis_fault *fault = current_fault(link), *ear = ear_fault(link);
@@ -142,8 +154,8 @@ static void tell(struct redis_link *link)
 	server_text(link, server);
 	if (fault)
 		redis_news_trouble(&link->reporter, server, fault, link->config);
-	else if (ear)
-		redis_news_trouble(&link->reporter, server, ear, NULL);
+	else if (ear && is_connected(link))
+		tell_missed(link, server, ear);
 	else if (is_connected(link))
 		redis_news_good(&link->reporter, server);
 }
@@ -238,7 +250,8 @@ static bool same_command(const char *command, const struct redis_pending *call)
 
 static void note_success(struct redis_link *link, const struct redis_pending *call)
 {
-	if (!link->troubled || !same_command(link->refused, call))
+	if (!link->troubled || !same_command(link->refused, call) ||
+	    redis_now_ms() - link->refused_ms < WELL_MS)
 		return;
 	link->troubled = false;
 	tell(link);
@@ -255,6 +268,7 @@ static void note_trouble(
 	link->refused[n] = '\0';
 	redis_fault_of_reply(link->refused, text, len, &link->trouble);
 	link->troubled = true;
+	link->refused_ms = redis_now_ms();
 	tell(link);
 }
 

@@ -88,7 +88,8 @@ struct redis_link_state {
 	bool connected;
 	char server[300];  /* "unix:/run/redis.sock", "10.0.0.1:6379", "cluster of 3"; of
 			      a master that was not found yet, its name in Sentinel */
-	char trouble[200]; /* "" or why not, as the last error said */
+	char trouble[200]; /* "" or why not, as the last error said; of a server that
+			      answers again, until a second after the last error */
 };
 void redis_link_state(const struct redis_link *link, struct redis_link_state *ret);
 

@@ -129,6 +129,14 @@ class LinkProbe:
             assert time.monotonic() < deadline, (state, self._log)
             time.sleep(0.005)  # between two questions
 
+    def until_well(self, *arguments, timeout=20):
+        """Calls what was refused until the trouble is over."""
+        deadline = time.monotonic() + timeout
+        while self.state()["trouble"]:
+            assert time.monotonic() < deadline, (self.state(), self._log)
+            self.good(*arguments)
+            time.sleep(0.02)  # between two questions
+
     def set(self, redis, **more):
         self._next("set", "set", self.write(redis, **more))
 
