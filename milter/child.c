@@ -308,7 +308,9 @@ static _Noreturn void leave(int code)
 {
 	log_stop();
 #ifdef __SANITIZE_ADDRESS__
-	__lsan_do_leak_check();
+	/* It needs descriptors and a thread itself. */
+	if (code == 0)
+		__lsan_do_leak_check();
 #endif
 	_exit(code);
 }

@@ -294,11 +294,11 @@ static void notices(void **state)
 		      "[\"x.org\", "
 		      "\"y.org\"]},\n\"block\": {\"hosts\": [\"file:many\"]}}");
 	static const char *const want[] = {
-	    "c.json:5:26: relay.anyone_from: 1 entry: each lets anybody relay who forges "
-	    "such "
-	    "an envelope sender",
-	    "c.json:5:58: relay.anyone_to: 2 entries: each lets anybody relay to such a "
-	    "recipient, spam too",
+	    ("c.json:5:26: relay.anyone_from: 1 entry: each lets anybody relay who "
+	     "forges "
+	     "such an envelope sender"),
+	    ("c.json:5:58: relay.anyone_to: 2 entries: each lets anybody relay to such a "
+	     "recipient, spam too"),
 	    "c.json:6:20: block.hosts: 2 of 3 entries repeat others or are covered",
 	};
 	for (size_t i = 0; i < COUNT(want) && i < config->notices.count; i++)
