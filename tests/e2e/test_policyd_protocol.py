@@ -277,10 +277,10 @@ def test_descriptors_run_out_and_come_back(policyd):
 
 def test_too_low_a_descriptor_limit_is_named(policyd_at_rest):
     daemon = policyd_at_rest()
-    daemon.allow(r"the descriptor limit has room for \d+; raise it .* to 1072")
+    daemon.allow(r"the descriptor limit has room for \d+; raise it .* to 1144")
     daemon.allow("raise policyd.max_connections")
     daemon.configure(policyd={"max_connections": 1000})
-    daemon.launch(before=["prlimit", "--nofile=100:100"])
+    daemon.launch(before=["prlimit", "--nofile=172:172"])
     daemon.wait_for_notice("READY=1")
     daemon.wait_for_line("has room for 28")
     with contextlib.ExitStack() as stack:
