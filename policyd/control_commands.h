@@ -30,7 +30,7 @@ struct control_context {
 	struct event_base *base;
 	struct config *config; /* in force during the call; config_ref() keeps it */
 	struct roster *roster; /* which tells the other nodes */
-	struct store *store;   /* this thread's way to the counters */
+	struct store *store;   /* this thread's way to the counters: store_redis_new() */
 	int64_t since_s;       /* wall clock at the start */
 	struct control_rate rate;
 };

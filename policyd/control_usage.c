@@ -224,8 +224,20 @@ static json_t *row_json(const struct config *config, const struct row *row)
 	    (json_int_t)limit->window_s, "frees_at", frees_at);
 }
 
+/* What the reader of a list should know; NULL: nothing. */
+static const char *usage_note(const struct question *question)
+{
+	if (store_redis_is_away(question->store))
+		return "Redis does not answer: these are the counters of this daemon "
+		       "alone, which act meanwhile";
+	if (question->incomplete)
+		return "it took too long: there are more counters than these";
+	return NULL;
+}
+
 static void answer_usage(struct question *question)
 {
+	const char *note = usage_note(question);
 	json_t *list = json_array();
 
 	qsort(question->rows, question->rows_count, sizeof(*question->rows), fuller);
@@ -233,10 +245,8 @@ static void answer_usage(struct question *question)
 		json_array_append_new(
 		    list, row_json(question->config, &question->rows[i]));
 	json_t *reply = json_pack("{s:o}", "usage", list);
-	if (reply && question->incomplete)
-		json_object_set_new(
-		    reply, "note",
-		    json_string("it took too long: there are more counters than these"));
+	if (reply && note)
+		json_object_set_new(reply, "note", json_string(note));
 	control_reply(question->request, reply);
 	question_free(question);
 }
@@ -260,8 +270,15 @@ static void on_forgotten(void *context, int r)
 static void answer_reset(struct question *question)
 {
 	if (question->found.count == 0) {
-		control_refuse(
-		    question->request, CONTROL_NO_SUCH, "the subject has no counters");
+		if (question->incomplete || store_redis_is_away(question->store))
+			control_refuse(
+			    question->request, CONTROL_FAILED,
+			    "Redis does not answer: its counters stay as they are; say "
+			    "it again when postern status shows it up");
+		else
+			control_refuse(
+			    question->request, CONTROL_NO_SUCH,
+			    "the subject has no counters");
 		question_free(question);
 		return;
 	}

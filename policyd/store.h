@@ -124,3 +124,7 @@ int store_redis_new(struct event_base *base, struct store *memory, struct store 
 /* The configuration in force, at the start and after each reload. Calls under way end as
  * they began. */
 void store_redis_set(struct store *store, struct config *config);
+
+/* Redis is configured and does not answer: what is read or looked at is this daemon's
+ * own, if anything. */
+bool store_redis_is_away(const struct store *store);

@@ -870,3 +870,10 @@ void store_redis_set(struct store *base, struct config *config)
 		store->answers = store->introduced = store->alive_seen = false;
 	}
 }
+
+bool store_redis_is_away(const struct store *base)
+{
+	const struct redis_store *store = (const struct redis_store *)base;
+	assert(base->ops == &redis_ops);
+	return store->configured && store->breaker.open;
+}
