@@ -56,6 +56,8 @@ void server_block_signals(void)
 	signal_set(&set);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* A file larger than the resource limit is an error to tell, not an end. */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 static void doors_set(struct server *server, bool open)

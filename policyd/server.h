@@ -25,7 +25,7 @@ struct server_parts {
 };
 
 /* Blocks the signals that server_run() takes, for this and all later threads; ignores
- * SIGPIPE. Called before the first thread starts. */
+ * SIGPIPE and SIGXFSZ. Called before the first thread starts. */
 void server_block_signals(void);
 
 /* Serves until a signal ends it. Returns 0, or a negative errno when it could not begin.

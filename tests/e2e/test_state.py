@@ -40,10 +40,14 @@ class Kept:
         self.file = self.folder / "state.json"
         self.control = self.daemon.top / "control"
 
-    def start(self, **settings):
-        return self.daemon.run(
+    def configure(self, **settings):
+        self.daemon.configure(
             limits=[LIMIT, BAN], log={"level": "debug", "decisions": ""},
             policyd={"state": str(self.file), "control": f"unix:{self.control}"}, **settings)
+
+    def start(self, **settings):
+        self.configure(**settings)
+        self.daemon.start()
 
     def command(self, build, *words):
         subprocess.run([build / "ctl" / "postern", *words, "-c", self.daemon.configuration],
@@ -270,6 +274,21 @@ def test_a_full_disk(small_disk):
     assert blocks_in(kept.records()) == 2
 
 
+def test_a_limit_on_file_sizes(kept):
+    """Another way for a disk to be full; it must not end the daemon."""
+    kept.daemon.allow("state.json: cannot write it: File too large; .*mail goes on")
+    kept.configure()
+    kept.daemon.launch(before=["prlimit", "--fsize=64:64"])
+    kept.daemon.wait_for_notice("READY=1")
+    kept.block("198.18.0.1")
+    kept.daemon.wait_for_line("File too large")
+    assert kept.is_blocked("198.18.0.1")
+    kept.use_up()
+    kept.daemon.stop()
+    assert os.listdir(kept.folder) == []
+
+
+@pytest.mark.threads
 def test_a_reload_while_it_saves(kept):
     """Saving asks for the configuration in force: a reload takes the old one away."""
     kept.start()

@@ -236,6 +236,41 @@ static void test_tokens_are_bounded(void **state)
 	store_free(store);
 }
 
+/* Round and round: blocks come and go, the index grows, and outcomes have one result or
+ * many. */
+static void test_tokens_by_the_thousand(void **state)
+{
+	(void)state;
+	enum { MAX = 1000, TOKENS = 20 * MAX };
+	struct store *store = new_store(MAX);
+	struct charge five[5] = {
+	    charge("a", 1, TOKENS, true), charge("b", 1, TOKENS, true),
+	    charge("c", 1, TOKENS, true), charge("d", 1, TOKENS, true),
+	    charge("e", 1, TOKENS, true)};
+	struct outcome outcomes[8];
+	char token[32];
+	for (unsigned i = 0; i < TOKENS; i++) {
+		snprintf(token, sizeof(token), "token %u", i);
+		struct outcome outcome =
+		    ask(store, true, token, START_MS, five, i % 5 + 1);
+		assert_int_equal(outcome.results[0].used, i + 1);
+		if (i >= TOKENS - 8)
+			outcomes[i % 8] = outcome;
+	}
+	for (unsigned i = TOKENS - MAX; i < TOKENS; i++) {
+		snprintf(token, sizeof(token), "token %u", i);
+		struct outcome again = ask(store, true, token, START_MS, five, 1);
+		assert_int_equal(again.results[0].used, i + 1);
+		assert_int_equal(again.count, i % 5 + 1);
+		if (i >= TOKENS - 8)
+			assert_same_outcome(&again, &outcomes[i % 8]);
+	}
+	assert_int_equal(used(store, "a", START_MS), TOKENS);
+	snprintf(token, sizeof(token), "token %d", TOKENS - MAX - 1);
+	assert_int_equal(ask(store, true, token, START_MS, five, 1).kind, OUTCOME_OVER);
+	store_free(store);
+}
+
 static void test_the_least_recently_used_goes(void **state)
 {
 	(void)state;
@@ -613,6 +648,7 @@ int main(void)
 	    cmocka_unit_test(test_token),
 	    cmocka_unit_test(test_token_lasts_a_quarter_of_an_hour),
 	    cmocka_unit_test(test_tokens_are_bounded),
+	    cmocka_unit_test(test_tokens_by_the_thousand),
 	    cmocka_unit_test(test_the_least_recently_used_goes),
 	    cmocka_unit_test(test_what_is_over_stays),
 	    cmocka_unit_test(test_one_request_does_not_evict_its_own),
