@@ -2,13 +2,15 @@
 """Limits through real Redis servers, asked at the daemon's front door: what is promised
 while they are well, and what happens to mail when they are not."""
 
+import socket
+import threading
 import time
 
 import pytest
 
 from control_client import Control
-from policyd_process import UNDECIDED, request
-from redis_servers import wait_until
+from policyd_process import GRANTED, UNDECIDED, Load, request
+from redis_servers import RedisClient, wait_until
 
 # The daemon's own time for one answer; an answer that takes LATE_S did not keep it, even
 # beside other work on two cores.
@@ -42,7 +44,6 @@ class Node:
 
     def reload(self, redis):
         self.daemon.configure(**self._whole(redis))
-        self.daemon.process.mark()
         self.daemon.hang_up()
 
     def message(self, sender="ada@example.org"):
@@ -128,9 +129,112 @@ def node(policyd_at_rest):
 
 @pytest.fixture
 def redis(redis_server):
-    server = redis_server()
+    server = redis_server(dbfilename="taken.rdb")
     yield server
     server.resume()
+
+
+def storm(nodes, connections, rounds, senders=("ada@example.org",)):
+    """Messages on so many connections to each node, all of a round at once; outcomes."""
+    clients = [(node, node.daemon.connect()) for node in nodes for _ in range(connections)]
+    outcomes = []
+    for _ in range(rounds):
+        began = time.monotonic()
+        for i, (node, client) in enumerate(clients):
+            client.send(node.message(senders[i % len(senders)]))
+        for node, client in clients:
+            outcomes.append(node.outcome(client.answer()))
+            node.slowest_s = max(node.slowest_s, time.monotonic() - began)
+    for _, client in clients:
+        client.socket.close()
+    return {outcome: outcomes.count(outcome) for outcome in set(outcomes)}
+
+
+class Repeated:
+    """Does something again and again beside the test."""
+
+    def __init__(self, action):
+        self._action, self._stop = action, threading.Event()
+        self.times, self._error = 0, None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        try:
+            while not self._stop.is_set():
+                self._action()
+                self.times += 1
+        except Exception as error:  # the test's, not this thread's
+            self._error = error
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self._error:
+            raise self._error
+
+
+class Cutter:
+    """Stands before @server; while `cuts` is more than 0 the connection over which a
+    script is called ends when the server has done it, without a reply."""
+
+    def __init__(self, server):
+        self._server = server
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
+        self.cuts = self.cut = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._socket.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._server.port))
+            threading.Thread(target=self._serve, args=(near, far), daemon=True).start()
+
+    def _serve(self, near, far):
+        mute = threading.Event()
+        threading.Thread(target=self._backward, args=(far, near, mute), daemon=True).start()
+        with near, far:
+            while data := self._receive(near):
+                if b"EVALSHA" in data and self.cuts > 0:
+                    self.cuts -= 1
+                    mute.set()
+                    before = self._server.command("DBSIZE")
+                    far.sendall(data)
+                    wait_until(lambda: self._server.command("DBSIZE") > before,
+                               "it is charged")
+                    self.cut += 1
+                    break
+                far.sendall(data)
+            for peer in (near, far):
+                try:
+                    peer.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def _backward(self, far, near, mute):
+        try:
+            while (data := self._receive(far)) and not mute.is_set():
+                near.sendall(data)
+        except OSError:
+            pass
+
+    @staticmethod
+    def _receive(peer):
+        try:
+            return peer.recv(65536)
+        except OSError:
+            return b""
+
+    def close(self):
+        self._socket.close()
 
 
 # ---- what an operator sees ----
@@ -197,3 +301,311 @@ def test_explain_looks_at_redis(node, redis):
     wait_until(lambda: "2 of 2" in explained() or "'used': 2" in explained(),
                "explain sees what the other node counted")
     assert a.charges(1) == {OVER: 1}
+
+
+# ---- all is well: exact ----
+
+def test_two_nodes_are_exact(node, redis):
+    nodes = [node(redis_of(redis), name=name) for name in "ab"]
+    assert storm(nodes, 100, 5) == {PASSED: 100, OVER: 900}
+    assert nodes[0].charges(2) == {OVER: 2}
+
+
+def test_several_limits_are_exact(node, redis):
+    """Three a message: what one refuses, no other has counted."""
+    limits = [limit(40), limit(50, name="client", per="client"),
+              limit(10, name="pair", per=["client", "sender"])]
+    nodes = [node(redis_of(redis), *limits, name=name) for name in "ab"]
+    senders = [f"s{i}@example.org" for i in range(4)]
+    assert storm(nodes, 50, 3, senders) == {PASSED: 40, OVER: 260}
+    used = nodes[0].used("192.0.2.7")
+    assert used["client"] == (40, 50)
+    assert nodes[0].charges(10, "more@example.org") == {PASSED: 10}
+    assert nodes[0].charges(1, "other@example.org") == {OVER: 1}
+
+
+def test_a_cluster_never_passes_more(node, redis_cluster):
+    """One limit, or several of one subject: exact. Of several subjects none ever lets more
+    pass than its max, and what was taken back fits again."""
+    cluster = redis_cluster()
+    where = redis_of(*cluster.servers, mode="cluster")
+    limits = [limit(40), limit(100, name="client", per="client")]
+    nodes = [node(where, *limits, name=name) for name in "ab"]
+    for one in nodes:
+        one.wait_store(up=True)
+    assert storm(nodes, 20, 3, ["own@example.org"]) == {PASSED: 40, OVER: 80}
+    senders = [f"s{i}@example.org" for i in range(8)]
+    first = storm(nodes, 100, 5, senders)
+    assert set(first) <= {PASSED, OVER} and first[PASSED] <= 60
+    # All that was taken back has been: exactly what is left fits.
+    wait_until(lambda: nodes[0].used("192.0.2.7")["client"][0] == 40 + first[PASSED],
+               "what was refused is not counted")
+    rest = nodes[0].charges(120 - first[PASSED], "last@example.org")
+    last = min(40, 60 - first[PASSED])
+    assert rest.get(PASSED, 0) == last
+    rest = nodes[1].charges(60, "very.last@example.org")
+    assert rest.get(PASSED, 0) == 60 - first[PASSED] - last
+
+
+def test_the_scripts_are_lost_again_and_again(node, redis):
+    nodes = [node(redis_of(redis, timeout="2s"), name=name) for name in "ab"]
+    with redis.client() as client, Repeated(lambda: client.command("SCRIPT", "FLUSH")) as it:
+        assert storm(nodes, 50, 4) == {PASSED: 100, OVER: 300}
+        assert it.times > 10
+
+
+def test_everything_is_flushed(node, redis):
+    a = node(redis_of(redis))
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+    wait_until(lambda: redis.command("EXISTS", "postern:alive"), "the probe has been there")
+    redis.command("FLUSHALL")
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+    a.daemon.wait_for_line("limit state lost.*count from 0 again")
+
+
+def test_the_reply_is_cut_off(node, redis):
+    """Charged, but nobody heard of it: asked again, and counted once."""
+    cutter = Cutter(redis)
+    a = node(redis_of(cutter, timeout="5s"))
+    assert a.charge() == PASSED, "the script is there"
+    for n in range(1, 6):
+        cutter.cuts = 1
+        assert a.charge() == PASSED
+        assert cutter.cut == n
+        assert a.charge() == PASSED
+    b = node(redis_of(redis), name="b")
+    b.wait_store(up=True)
+    wait_until(lambda: b.used("ada@example.org") == {"sender": (11, 100)}, "each once")
+    assert b.charges(90) == {PASSED: 89, OVER: 1}
+    cutter.close()
+
+
+# ---- it is away ----
+
+def fill_disk(redis):
+    (redis.folder / "taken.rdb").mkdir()
+    with redis.client() as client:
+        client.command("CONFIG", "SET", "save", "3600 1")
+        client.command("BGSAVE")
+        wait_until(lambda: "rdb_last_bgsave_status:err" in
+                   client.command("INFO", "persistence"), "the snapshot failed")
+
+
+def empty_disk(redis):
+    redis.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+
+
+def change_password(redis):
+    redis.command("CONFIG", "SET", "requirepass", "new")
+    with RedisClient(("127.0.0.1", redis.port), "new") as client:
+        client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def change_password_back(redis):
+    with RedisClient(("127.0.0.1", redis.port), "new") as client:
+        client.command("CONFIG", "SET", "requirepass", "")
+
+
+def setting(*words):
+    return lambda redis: redis.command(*words)
+
+
+FAULTS = {
+    "killed": (lambda redis: redis.kill(), lambda redis: redis.start()),
+    "stopped": (lambda redis: redis.pause(), lambda redis: redis.resume()),
+    "slow": (setting("CLIENT", "PAUSE", 60000, "WRITE"), setting("CLIENT", "UNPAUSE")),
+    "out of memory": (setting("CONFIG", "SET", "maxmemory", 1),
+                      setting("CONFIG", "SET", "maxmemory", 0)),
+    "a replica": (setting("REPLICAOF", "127.0.0.1", 1), setting("REPLICAOF", "NO", "ONE")),
+    "its disk full": (fill_disk, empty_disk),
+    "another password": (change_password, change_password_back),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_limits_go_on_alone(node, redis, fault):
+    """Each node lets its share pass meanwhile, every answer in time; and is back without
+    being told to."""
+    a = node(redis_of(redis, on_failure="local"), nodes=2)
+    a.wait_store(up=True)
+    assert a.charges(10) == {PASSED: 10}
+    broken, mended = FAULTS[fault]
+    broken(redis)
+    assert a.charges(70) == {PASSED: 50, OVER: 20}
+    assert a.store() == {"kind": "redis", "up": False}
+    mended(redis)
+    took = a.wait_counted(redis)
+    print(f"{fault}: slowest answer {a.slowest_s:.3f} s, back after {took:.2f} s")
+    a.wait_store(up=True)
+    # What Redis had kept it has still; what was counted alone is in no server.
+    rest = a.charges(101)
+    assert rest[OVER] >= 1
+    assert rest[PASSED] == 100 if fault == "killed" else rest[PASSED] <= 90
+
+
+@pytest.mark.parametrize("on_failure, outcome", [("allow", PASSED), ("defer", UNAVAILABLE)])
+@pytest.mark.parametrize("fault", ["killed", "stopped"])
+def test_what_to_do_meanwhile(node, redis, fault, on_failure, outcome):
+    a = node(redis_of(redis, on_failure=on_failure), limit(20))
+    a.wait_store(up=True)
+    broken, mended = FAULTS[fault]
+    broken(redis)
+    assert a.charges(30) == {outcome: 30}
+    mended(redis)
+    a.wait_counted(redis)
+    assert a.charges(30)[OVER] >= 10
+
+
+def test_down_at_the_start(node, redis_at_rest):
+    redis = redis_at_rest()
+    a = node(redis_of(redis, on_failure="local"), nodes=4)
+    assert a.client.ask() == GRANTED
+    assert a.charges(30) == {PASSED: 25, OVER: 5}
+    a.wait_store(up=False)
+    redis.start()
+    a.wait_counted(redis)
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+
+
+def test_killed_under_load(node, redis):
+    """Every message has an answer; none but a share passes alone."""
+    nodes = [node(redis_of(redis, on_failure="local"), name=name, nodes=2)
+             for name in "ab"]
+    for one in nodes:
+        one.wait_store(up=True)
+    killer = threading.Timer(0.05, redis.kill)
+    killer.start()
+    outcomes = storm(nodes, 50, 5)
+    killer.join()
+    assert set(outcomes) <= {PASSED, OVER} and sum(outcomes.values()) == 500
+    assert max(one.slowest_s for one in nodes) < LATE_S
+    assert 100 <= outcomes[PASSED] <= 100 + 2 * 50
+
+
+def test_what_needs_no_store_does_not_wait(node, redis):
+    """On the same loop: answered while a message waits for a Redis that hangs."""
+    a = node(redis_of(redis, timeout="5s"))
+    assert a.charge() == PASSED
+    redis.pause()
+    a.client.send(a.message())
+    a.client.socket.setblocking(False)
+    with a.daemon.connect() as other:
+        for _ in range(300):
+            assert other.ask() == GRANTED
+    with pytest.raises(BlockingIOError):
+        a.client.socket.recv(1)
+    redis.resume()
+    a.client.socket.settimeout(20)
+    assert a.outcome(a.client.answer()) == PASSED
+
+
+def test_a_key_of_somebody_else(node, redis):
+    a = node(redis_of(redis))
+    assert a.charges(3) == {PASSED: 3}
+    key = "postern:{ada@example.org}:sender"
+    for spoil in (("LPUSH", key, "x"), ("SET", key, "17"), ("HSET", key, "a", "b"),
+                  ("SET", key, "x" * 24)):
+        redis.command("DEL", key)
+        redis.command(*spoil)
+        assert a.charges(2) == {UNAVAILABLE: 2}, spoil
+        assert redis.command("EXISTS", key), "nothing of theirs is deleted"
+        assert a.charge("bob@example.org") == PASSED, "no other limit is touched"
+    a.daemon.wait_for_line(r'key "postern:.ada@example.org.:sender" in Redis is not')
+    redis.command("DEL", key)
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+
+
+def test_a_wrong_password_and_the_right_one(node, redis_server, tmp_path):
+    redis = redis_server(requirepass="right")
+    secret = tmp_path / "secret"
+    secret.write_text("wrong")
+    secret.chmod(0o600)
+    a = node(redis_of(redis, on_failure="defer", password_file=str(secret)))
+    assert a.charges(5) == {UNAVAILABLE: 5}
+    a.daemon.wait_for_line("WRONGPASS|password")
+    secret.write_text("right")
+    a.daemon.hang_up()
+    a.wait_counted(redis)
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+
+
+# ---- it moves ----
+
+def test_a_real_failover(node, redis_sentinels):
+    """All that was replicated before counts after it."""
+    pair = redis_sentinels()
+    a = node(redis_of(*pair.sentinels, mode="sentinel", on_failure="defer"))
+    a.wait_store(up=True)
+    assert a.charges(30) == {PASSED: 30}
+    old, new = pair.servers
+    wait_until(lambda: new.command("DBSIZE") == old.command("DBSIZE"), "replicated")
+    old.kill()
+    wait_until(lambda: pair.master() is new, "the sentinels agree")
+    began = time.monotonic()
+    while (outcome := a.charge()) == UNAVAILABLE:
+        assert time.monotonic() - began < BACK_S
+    print(f"counted {time.monotonic() - began:.2f} s after the sentinels agreed; "
+          f"slowest answer {a.slowest_s:.3f} s")
+    assert outcome == PASSED
+    assert a.charges(70) == {PASSED: 69, OVER: 1}, "100 in all"
+
+
+def owners(cluster, slot):
+    """Who has @slot, as each of the masters sees it."""
+    return {port for server in cluster.servers
+            for first, last, (_, port, *_), *_ in server.command("CLUSTER", "SLOTS")
+            if first <= slot <= last}
+
+
+def test_a_cluster_resharded_under_load(node, redis_cluster):
+    cluster = redis_cluster()
+    nodes = [node(redis_of(*cluster.servers, mode="cluster", on_failure="defer",
+                           timeout="2s"), name=name) for name in "ab"]
+    for one in nodes:
+        one.wait_store(up=True)
+    senders = [f"s{i}@example.org" for i in range(4)]
+    slots = [cluster.servers[0].command("CLUSTER", "KEYSLOT", f"postern:{{{sender}}}:sender")
+             for sender in senders]
+
+    def move_all():
+        for slot in slots:
+            wait_until(lambda slot=slot: len(owners(cluster, slot)) == 1, "they agree")
+            at = cluster.servers.index(cluster.owner(slot))
+            cluster.move(slot, cluster.servers[(at + 1) % 3])
+
+    with Repeated(move_all) as it:
+        outcomes = storm(nodes, 20, 25, senders)
+    assert it.times > 0
+    passed, unavailable = outcomes[PASSED], outcomes.get(UNAVAILABLE, 0)
+    # A message that was deferred may have been counted; none that passed was not.
+    assert passed <= 400
+    for sender in senders:
+        passed += nodes[0].charges(101, sender).get(PASSED, 0)
+        assert nodes[0].charges(1, sender) == {OVER: 1}
+    print(f"moved {it.times * 4} slots, {unavailable} of 1000 deferred")
+    assert 400 - unavailable <= passed <= 400
+
+
+def test_redis_comes_changes_and_goes_by_reload(node, redis_server):
+    first, second = redis_server(), redis_server()
+    a = node(None)
+    load = Load(a.daemon.path, clients=2)
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+    assert a.store() == {"kind": "memory", "up": True}
+    a.reload(redis_of(first))
+    a.wait_counted(first)
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+    a.reload(redis_of(second))
+    a.wait_counted(second)
+    assert a.charges(101) == {PASSED: 100, OVER: 1}
+    a.reload(redis_of(second, prefix="other:"))
+    a.wait_counted(second)
+    wait_until(lambda: any(key.startswith("other:") for key in second.command("KEYS", "*")),
+               "the other prefix is used")
+    wait_until(lambda: a.charge("new@example.org") and
+               second.command("KEYS", "other:{new@example.org}:sender"), "by all")
+    a.reload(None)
+    a.wait_store(kind="memory", up=True)
+    wait_until(lambda: a.charge() == OVER, "counted in memory, as it was before")
+    load.wait_for(10)
+    load.finish()
