@@ -73,7 +73,7 @@ static const struct row rows[METRICS] = {
     [METRIC_STORE_REQUEST_SECONDS] =
 	{"postern_store_request_seconds",
 	 HISTOGRAM,
-	 {"store"},
+	 {NULL},
 	 "Time the store of counters took for one request."},
     [METRIC_BLOCKS] =
 	{"postern_blocks",

@@ -87,7 +87,7 @@ struct redis_store {
 	uint64_t boot, tokens; /* names of charges that have none */
 	struct charge *shares; /* scratch: charges with this node's share of max */
 	struct call *free;
-	uint32_t memory_seconds, redis_seconds; /* metrics */
+	uint32_t seconds; /* metrics */
 };
 
 /* ---- without Redis ---- */
@@ -127,7 +127,7 @@ static void memory_answered(void *context, const struct outcome *outcome)
 {
 	const struct memory_question *question = context;
 	metrics_observe(
-	    question->store->memory_seconds, metrics_clock_ns() - question->began_ns);
+	    question->store->seconds, metrics_clock_ns() - question->began_ns);
 	if (question->nodes == 1) {
 		question->answer(question->context, outcome);
 		return;
@@ -494,7 +494,7 @@ static void tell_outcome(struct call *call, enum outcome_kind kind)
 static void finish(struct call *call)
 {
 	struct redis_store *store = call->store;
-	metrics_observe(store->redis_seconds, metrics_clock_ns() - call->began_ns);
+	metrics_observe(store->seconds, metrics_clock_ns() - call->began_ns);
 	if (has_group(call, GROUP_BAD_KEY)) {
 		undo_groups(call);
 		tell_outcome(call, OUTCOME_UNAVAILABLE);
@@ -819,10 +819,7 @@ int store_redis_new(struct event_base *base, struct store *memory, struct store 
 	store->store.ops = &redis_ops;
 	store->base = base;
 	store->memory = memory;
-	store->memory_seconds =
-	    metrics_series(METRIC_STORE_REQUEST_SECONDS, "memory", NULL);
-	store->redis_seconds =
-	    metrics_series(METRIC_STORE_REQUEST_SECONDS, "redis", NULL);
+	store->seconds = metrics_series(METRIC_STORE_REQUEST_SECONDS, NULL, NULL);
 	if (getrandom(&store->boot, sizeof(store->boot), 0) != sizeof(store->boot))
 		return -EIO;
 	store->shares = calloc(LIMITS_MAX, sizeof(*store->shares));

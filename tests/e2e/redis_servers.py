@@ -329,8 +329,10 @@ class Cluster:
                 return False
         return True
 
-    def owner(self, slot):
-        for first, last, (host, port, *_), *_ in self.servers[0].command("CLUSTER", "SLOTS"):
+    def owner(self, slot, by=None):
+        """Who has the slot, as @by sees it."""
+        slots = (by or self.servers[0]).command("CLUSTER", "SLOTS")
+        for first, last, (host, port, *_), *_ in slots:
             if first <= slot <= last:
                 return next(s for s in self.servers if s.port == port)
         raise AssertionError(f"nobody has slot {slot}")
@@ -355,6 +357,9 @@ class Cluster:
     def finish_move(self, slot, source, to):
         for server in [to, source, *(s for s in self.servers if s not in (to, source))]:
             server.command("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(to))
+        # An older claim may still be on its way between the nodes.
+        wait_until(lambda: all(self.owner(slot, by) is to for by in self.servers),
+                   f"all agree on slot {slot}")
 
     def move(self, slot, to):
         source = self.begin_move(slot, to)

@@ -62,7 +62,7 @@ def test_a_master_that_dies(link, redis_sentinels, how):
         old.start()
     else:
         old.resume()
-    wait_until(lambda: old.command("ROLE")[0] == "slave", "it became a replica")
+    wait_until(lambda: old.command("ROLE")[0] == "slave", "it became a replica", 90)
     assert probe.good("SET", "a", "e") == "OK"
     assert probe.state()["server"] == new.address
 
