@@ -340,8 +340,21 @@ class Cluster:
     def node_id(self, server):
         return server.command("CLUSTER", "MYID")
 
+    def agrees(self):
+        """All nodes know the same of each other, epochs included.
+
+        Redis lets the greater epoch win. A node that has not heard of another's last one
+        would take too small a one with its next slot, and the slot would be nobody's.
+        """
+        views = []
+        for server in self.servers:
+            lines = [line.split() for line in server.command("CLUSTER", "NODES").splitlines()]
+            views.append(sorted((line[0], line[6], *line[8:]) for line in lines))
+        return all(view == views[0] for view in views)
+
     def begin_move(self, slot, to):
         """From now on the slot is being moved: ASK for keys that are not there."""
+        wait_until(self.agrees, "all nodes know the same")
         source = self.owner(slot)
         to.command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.node_id(source))
         source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.node_id(to))
@@ -357,9 +370,6 @@ class Cluster:
     def finish_move(self, slot, source, to):
         for server in [to, source, *(s for s in self.servers if s not in (to, source))]:
             server.command("CLUSTER", "SETSLOT", slot, "NODE", self.node_id(to))
-        # An older claim may still be on its way between the nodes.
-        wait_until(lambda: all(self.owner(slot, by) is to for by in self.servers),
-                   f"all agree on slot {slot}")
 
     def move(self, slot, to):
         source = self.begin_move(slot, to)
