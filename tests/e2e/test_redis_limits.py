@@ -305,6 +305,7 @@ def test_explain_looks_at_redis(node, redis):
 
 # ---- all is well: exact ----
 
+@pytest.mark.threads
 def test_two_nodes_are_exact(node, redis):
     nodes = [node(redis_of(redis), name=name) for name in "ab"]
     assert storm(nodes, 100, 5) == {PASSED: 100, OVER: 900}
@@ -324,6 +325,7 @@ def test_several_limits_are_exact(node, redis):
     assert nodes[0].charges(1, "other@example.org") == {OVER: 1}
 
 
+@pytest.mark.threads
 def test_a_cluster_never_passes_more(node, redis_cluster):
     """One limit, or several of one subject: exact. Of several subjects none ever lets more
     pass than its max, and what was taken back fits again."""
@@ -467,6 +469,7 @@ def test_down_at_the_start(node, redis_at_rest):
     assert a.charges(101) == {PASSED: 100, OVER: 1}
 
 
+@pytest.mark.threads
 def test_killed_under_load(node, redis):
     """Every message has an answer; none but a share passes alone."""
     nodes = [node(redis_of(redis, on_failure="local"), name=name, nodes=2)
@@ -586,6 +589,7 @@ def test_a_cluster_resharded_under_load(node, redis_cluster):
     assert 400 - unavailable <= passed <= 400
 
 
+@pytest.mark.threads
 def test_redis_comes_changes_and_goes_by_reload(node, redis_server):
     first, second = redis_server(), redis_server()
     a = node(None)
