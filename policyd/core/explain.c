@@ -23,28 +23,6 @@ static const char *result_word(enum check_result result)
 	return "?";
 }
 
-/* What is counted, in the words of the configuration. */
-static const char *unit(enum limit_count count)
-{
-	switch (count) {
-	case COUNT_MESSAGES:
-		return "messages";
-	case COUNT_RECIPIENTS:
-		return "recipients";
-	case COUNT_BYTES:
-		return "bytes";
-	case COUNT_REFUSALS:
-		return "refusals";
-	case COUNT_CLIENTS:
-		return "clients";
-	case COUNT_COUNTRIES:
-		return "countries";
-	case COUNT_SENDERS:
-		return "senders";
-	}
-	return "";
-}
-
 /* The counter's answer to charge number @i; NULL: it was not asked. */
 static const struct charge_result *result_of_charge(
     const struct explanation *explanation, size_t i)
@@ -68,11 +46,11 @@ static size_t explain_charge(
 	if (charge->member_len > 0)
 		snprintf(
 		    what, sizeof(what), "%.*s among its %s", (int)charge->member_len,
-		    charge->member, unit(limit->count));
+		    charge->member, limit_unit(limit->count));
 	else
 		snprintf(
 		    what, sizeof(what), "%llu %s", (unsigned long long)charge->amount,
-		    unit(limit->count));
+		    limit_unit(limit->count));
 	if (result)
 		snprintf(
 		    used, sizeof(used), "%llu used of ",
@@ -149,7 +127,7 @@ static json_t *charge_json(const struct explanation *explanation, size_t i)
 	const struct charge_result *result = result_of_charge(explanation, i);
 	json_t *one = json_pack(
 	    "{s:s, s:s, s:s, s:I, s:I, s:I, s:b}", "limit", limit->name, "subject",
-	    charge->key + charge->subject_at, "count", unit(limit->count), "amount",
+	    charge->key + charge->subject_at, "count", limit_unit(limit->count), "amount",
 	    (json_int_t)charge->amount, "max", (json_int_t)charge->max, "window",
 	    (json_int_t)charge->window_s, "charges", !charge->look);
 

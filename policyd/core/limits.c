@@ -261,3 +261,24 @@ enum limit_answer limit_charge(
 		subject_key(limit->name, parts, count, ret);
 	return set_member(config, limit, facts, ret, ret_failure);
 }
+
+const char *limit_unit(enum limit_count count)
+{
+	switch (count) {
+	case COUNT_MESSAGES:
+		return "messages";
+	case COUNT_RECIPIENTS:
+		return "recipients";
+	case COUNT_BYTES:
+		return "bytes";
+	case COUNT_REFUSALS:
+		return "refusals";
+	case COUNT_CLIENTS:
+		return "clients";
+	case COUNT_COUNTRIES:
+		return "countries";
+	case COUNT_SENDERS:
+		return "senders";
+	}
+	return "";
+}

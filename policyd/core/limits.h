@@ -128,3 +128,6 @@ enum limit_answer {
 enum limit_answer limit_charge(
     const struct config *config, size_t index, const struct facts *facts, bool relayed,
     enum limit_moment moment, struct charge *ret, enum failure *ret_failure);
+
+/* What is counted, in the words of the configuration. */
+const char *limit_unit(enum limit_count count);

@@ -6,27 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *unit(enum limit_count count)
-{
-	switch (count) {
-	case COUNT_MESSAGES:
-		return "messages";
-	case COUNT_RECIPIENTS:
-		return "recipients";
-	case COUNT_BYTES:
-		return "bytes";
-	case COUNT_REFUSALS:
-		return "refusals";
-	case COUNT_CLIENTS:
-		return "clients";
-	case COUNT_COUNTRIES:
-		return "countries";
-	case COUNT_SENDERS:
-		return "senders";
-	}
-	return "";
-}
-
 /* "90s", "12m", "2h", "3d": rounded up, so that who waits that long has waited enough. */
 static void print_time(uint32_t seconds, char buf[static 24])
 {
@@ -112,7 +91,7 @@ static void window_verdict(
 	snprintf(
 	    ret->text, sizeof(ret->text), "Limit %s: %llu of %llu %s in %s used%s%s",
 	    limit->name, (unsigned long long)result->used,
-	    (unsigned long long)charge->max, unit(limit->count), window, more,
+	    (unsigned long long)charge->max, limit_unit(limit->count), window, more,
 	    charged ? "" : when);
 	move_text(limit, ret);
 }
@@ -126,7 +105,7 @@ static void message_verdict(
 	snprintf(
 	    ret->text, sizeof(ret->text),
 	    "Limit %s: the message has %llu %s, at most %llu", limit->name,
-	    (unsigned long long)over->amount, unit(limit->count),
+	    (unsigned long long)over->amount, limit_unit(limit->count),
 	    (unsigned long long)over->max);
 	move_text(limit, ret);
 }
