@@ -202,14 +202,14 @@ static void remedy(const struct finding *finding, char *buf, size_t size)
 static json_t *to_json(const struct finding *finding)
 {
 	const struct dkim_use *use = finding->use;
-	char todo[300];
+	char advice[300];
 
-	remedy(finding, todo, sizeof(todo));
+	remedy(finding, advice, sizeof(advice));
 	return json_pack(
 	    "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "key", use->key_name, "domain",
 	    use->domain, "selector", use->selector, "name", use->name, "server",
 	    finding->server, "result", result_names[finding->result], "detail",
-	    finding->said, "remedy", todo);
+	    finding->said, "remedy", advice);
 }
 
 static int print_json(const struct finding *findings, size_t count)
@@ -244,15 +244,15 @@ static int print_text(const struct finding *findings, size_t count)
 	}
 	/* Once for each record that wants it. */
 	for (size_t i = 0; i < count; i++) {
-		char todo[300], shown[600];
+		char advice[300], shown[600];
 		bool said = false;
-		remedy(&findings[i], todo, sizeof(todo));
+		remedy(&findings[i], advice, sizeof(advice));
 		for (size_t j = 0; j < i && !said; j++)
 			said = findings[j].use == findings[i].use &&
 			       findings[j].result == findings[i].result;
-		if (!todo[0] || said)
+		if (!advice[0] || said)
 			continue;
-		printable(shown, sizeof(shown), todo, strlen(todo));
+		printable(shown, sizeof(shown), advice, strlen(advice));
 		printf("%s: %s\n", findings[i].use->name, shown);
 	}
 	return 0;

@@ -129,18 +129,27 @@ static const char *parse_key(
 	return NULL;
 }
 
-static void read_key_table(struct opendkim *from, const struct opendkim_statement *named)
+/* The data set that @named names, or a word on why it cannot be read. */
+static void read_table(
+    const struct opendkim *from, const struct opendkim_statement *named,
+    struct opendkim_statements *ret, enum opendkim_set *ret_kind)
 {
-	struct opendkim_statements table = {0};
-	enum opendkim_set kind;
 	char why[512];
 
 	if (opendkim_read_set(
-		named->value, named->file, named->line, &table, &kind, why, sizeof(why)) <
+		named->value, named->file, named->line, ret, ret_kind, why, sizeof(why)) <
 	    0)
 		say(from, named, IMPORT_REFUSED, "%s", why);
 	else
 		say(from, named, IMPORT_CONVERTED, "each of its lines is told of");
+}
+
+static void read_key_table(struct opendkim *from, const struct opendkim_statement *named)
+{
+	struct opendkim_statements table = {0};
+	enum opendkim_set kind;
+
+	read_table(from, named, &table, &kind);
 	for (size_t i = 0; i < table.count; i++) {
 		const struct opendkim_statement *line = &table.items[i];
 		struct table_key key;
@@ -354,14 +363,8 @@ static void read_signing_table(
 {
 	struct opendkim_statements table = {0};
 	enum opendkim_set kind;
-	char why[512];
 
-	if (opendkim_read_set(
-		named->value, named->file, named->line, &table, &kind, why, sizeof(why)) <
-	    0)
-		say(from, named, IMPORT_REFUSED, "%s", why);
-	else
-		say(from, named, IMPORT_CONVERTED, "each of its lines is told of");
+	read_table(from, named, &table, &kind);
 	for (size_t i = 0; i < table.count; i++) {
 		const struct opendkim_statement *line = &table.items[i];
 		char domain[ADDRESS_DOMAIN_MAX + 1];
