@@ -63,7 +63,7 @@ def test_a_master_that_dies(link, redis_sentinels, how):
     else:
         old.resume()
     for value in range(20):
-        assert probe.good("SET", "a", value) == "OK"
+        assert probe.good("SET", "a", str(value)) == "OK"
         assert new.command("GET", "a") == str(value)
     assert probe.state()["server"] == new.address
 
