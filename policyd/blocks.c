@@ -207,6 +207,8 @@ static void print_block(const struct record *record, struct block *ret)
 		said = (struct said){.by = "", .reason = ""};
 	ret->automatic = said.automatic;
 	ret->restored = false;
+	ret->stamp_ms = record->stamp_ms;
+	ret->base_ms = record->base_ms;
 	copy(ret->by, said.by, said.by_len);
 	copy(ret->reason, said.reason, said.reason_len);
 }
@@ -360,6 +362,13 @@ void blocks_look(
 
 /* ---- changes ---- */
 
+static enum ledger_rule rule_of(const struct block *block)
+{
+	if (block->restored)
+		return LEDGER_LATER;
+	return block->automatic ? LEDGER_KEEP : LEDGER_REPLACE;
+}
+
 int blocks_put(struct blocks *blocks, const struct block *block)
 {
 	char key[KEY_MAX], by[BLOCK_BY_MAX], reason[BLOCK_REASON_MAX];
@@ -386,10 +395,33 @@ int blocks_put(struct blocks *blocks, const struct block *block)
 	    .made_ms = block->since_s * 1000,
 	    .until_ms = block->until_s * 1000,
 	    .restored = block->restored,
+	    .stamp_ms = block->stamp_ms,
+	    .base_ms = block->base_ms,
 	};
-	return ledger_put(
-	    blocks->ledger, &record, block->automatic ? LEDGER_KEEP : LEDGER_REPLACE,
-	    LEDGER_REFUSE);
+	return ledger_put(blocks->ledger, &record, rule_of(block), LEDGER_REFUSE);
+}
+
+int blocks_put_lifted(struct blocks *blocks, const struct lifted_block *lifted)
+{
+	size_t len = strlen(lifted->subject);
+	char key[KEY_MAX];
+
+	if (!block_subject_is_canonical(lifted->kind, lifted->subject, len))
+		return -EINVAL;
+	/* Never longer than one that is made now. */
+	int64_t most_ms = lifted->at_ms + TOMBSTONE_MS;
+	struct record record = {
+	    .key = key,
+	    .key_len = compose_key(lifted->kind, lifted->subject, len, key),
+	    .text = "",
+	    .made_ms = lifted->at_ms,
+	    .until_ms = lifted->until_ms < most_ms ? lifted->until_ms : most_ms,
+	    .removed = true,
+	    .restored = true,
+	    .stamp_ms = lifted->stamp_ms,
+	    .base_ms = lifted->base_ms,
+	};
+	return ledger_put(blocks->ledger, &record, LEDGER_LATER, LEDGER_REFUSE);
 }
 
 bool blocks_remove(struct blocks *blocks, enum block_kind kind, const char *subject)
@@ -423,4 +455,36 @@ void blocks_each(struct blocks *blocks, int64_t now_s, block_seen *seen, void *c
 	struct each each = {seen, context};
 
 	ledger_each(blocks->ledger, now_s * 1000, on_record, &each);
+}
+
+struct each_lifted {
+	lifted_block_seen *seen;
+	void *context;
+};
+
+static void on_tombstone(void *context, const struct record *record)
+{
+	const struct each_lifted *each = context;
+	const char *subject;
+	size_t len;
+	struct lifted_block lifted = {
+	    .kind = split_key(record->key, record->key_len, &subject, &len),
+	    .at_ms = record->made_ms,
+	    .until_ms = record->until_ms,
+	    .stamp_ms = record->stamp_ms,
+	    .base_ms = record->base_ms,
+	};
+
+	if (lifted.kind == BLOCK_KINDS || len > ADDRESS_TEXT_MAX)
+		return;
+	copy(lifted.subject, subject, len);
+	each->seen(each->context, &lifted);
+}
+
+void blocks_each_lifted(
+    struct blocks *blocks, int64_t now_s, lifted_block_seen *seen, void *context)
+{
+	struct each_lifted each = {seen, context};
+
+	ledger_each_removed(blocks->ledger, now_s * 1000, on_tombstone, &each);
 }

@@ -34,6 +34,18 @@ struct block {
 	char by[BLOCK_BY_MAX];         /* "root@gw1", "limit ban on gw1" */
 	bool automatic;                /* by a limit */
 	bool restored; /* put back from a file: it was made then, not now */
+	/* Of what the cluster shares (struct record of policyd/ledger.h); 0: not known.
+	 */
+	int64_t stamp_ms, base_ms;
+};
+
+/* A block that was lifted: remembered as long as it would have held somewhere, so that
+ * nobody who has not heard of it brings it back. */
+struct lifted_block {
+	enum block_kind kind;
+	char subject[ADDRESS_TEXT_MAX + 1];
+	int64_t at_ms, until_ms;   /* wall clock: lifted, and no more to be remembered */
+	int64_t stamp_ms, base_ms; /* as of a block */
 };
 
 struct blocks;
@@ -61,7 +73,8 @@ void blocks_look(
 
 /*
  * Adds one, or replaces that of the same kind and subject; counted in postern_blocks. An
- * automatic one changes nothing where one holds: knocking prolongs no block.
+ * automatic one changes nothing where one holds: knocking prolongs no block; a restored
+ * one nothing where something later is known, be it that it was lifted.
  *
  * 0; BLOCKS_HELD; -EINVAL: the subject is not canonical; -ENOSPC: the table is full
  * (expired ones are dropped first, and automatic ones leave an eighth of it to those by
@@ -76,6 +89,13 @@ bool blocks_remove(struct blocks *blocks, enum block_kind kind, const char *subj
  * back. */
 typedef void block_seen(void *context, const struct block *block);
 void blocks_each(struct blocks *blocks, int64_t now_s, block_seen *seen, void *context);
+
+/* The lifted ones that are remembered, as above; and puts one back from a file, unless
+ * something later is known of its subject. 0, BLOCKS_HELD, or as blocks_put(). */
+typedef void lifted_block_seen(void *context, const struct lifted_block *lifted);
+void blocks_each_lifted(
+    struct blocks *blocks, int64_t now_s, lifted_block_seen *seen, void *context);
+int blocks_put_lifted(struct blocks *blocks, const struct lifted_block *lifted);
 
 /* Changes since the start: a reader that keeps a copy knows whether it is outdated. */
 uint64_t blocks_generation(const struct blocks *blocks);

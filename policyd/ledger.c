@@ -208,6 +208,8 @@ static void print_record(
 	    .until_ms = entry->until_ms,
 	    .age_ms = now->steady_ms - entry->made_steady,
 	    .removed = entry->removed,
+	    .stamp_ms = entry->stamp_ms,
+	    .base_ms = entry->base_ms,
 	};
 }
 
@@ -424,20 +426,22 @@ bool ledger_find(
 }
 
 static void see_slots(
-    struct ledger *ledger, size_t from, const struct moment *now, ledger_seen *seen,
-    void *context)
+    struct ledger *ledger, size_t from, bool removed, const struct moment *now,
+    ledger_seen *seen, void *context)
 {
 	struct record record;
 
 	for (size_t i = from; i < from + SLOTS_AT_ONCE && i < ledger->slots_count; i++)
 		for (struct entry *e = ledger->slots[i]; e; e = e->chain)
-			if (holds(e, now)) {
+			if (e->removed == removed && !has_ended(e, now)) {
 				print_record(e, now, &record);
 				seen(context, &record);
 			}
 }
 
-void ledger_each(struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context)
+static void see_all(
+    struct ledger *ledger, bool removed, int64_t wall_ms, ledger_seen *seen,
+    void *context)
 {
 	struct moment now;
 
@@ -445,9 +449,20 @@ void ledger_each(struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void
 	now.wall_ms = wall_ms;
 	for (size_t at = 0; at < ledger->slots_count; at += SLOTS_AT_ONCE) {
 		pthread_rwlock_rdlock(&ledger->lock);
-		see_slots(ledger, at, &now, seen, context);
+		see_slots(ledger, at, removed, &now, seen, context);
 		pthread_rwlock_unlock(&ledger->lock);
 	}
+}
+
+void ledger_each(struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context)
+{
+	see_all(ledger, false, wall_ms, seen, context);
+}
+
+void ledger_each_removed(
+    struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context)
+{
+	see_all(ledger, true, wall_ms, seen, context);
 }
 
 /* ---- changes made here ---- */
@@ -478,13 +493,13 @@ static bool is_kept(
     const struct entry *entry, enum ledger_rule rule, const struct times *times,
     const struct moment *now)
 {
-	if (!entry || !holds(entry, now))
+	if (!entry || has_ended(entry, now))
 		return false;
 	switch (rule) {
 	case LEDGER_REPLACE:
 		return false;
 	case LEDGER_KEEP:
-		return true;
+		return !entry->removed;
 	case LEDGER_LATER:
 		return entry->made_steady >= times->made_steady;
 	}
@@ -505,14 +520,19 @@ static int put_locked(
 	if (is_kept(old, rule, &times, &now))
 		return LEDGER_KEPT;
 	if (now.steady_ms >= times.until_steady) {
-		if (old && !old->removed)
+		if (old && !old->removed && !record->removed)
 			drop_entry(ledger, old);
 		return 0;
 	}
 	struct entry *entry = insert(ledger, record, &times, full, &now, &r);
-	if (entry)
-		start_waiting(ledger, entry);
-	return r;
+	if (!entry)
+		return r;
+	if (record->restored) {
+		entry->stamp_ms = record->stamp_ms;
+		entry->base_ms = later(entry->base_ms, record->base_ms);
+	}
+	start_waiting(ledger, entry);
+	return 0;
 }
 
 int ledger_put(

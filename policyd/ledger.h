@@ -44,6 +44,9 @@ struct record {
 	 * one of this second is made now: most makers know seconds, and what follows a
 	 * removal must not seem older than that. */
 	bool restored;
+	/* When it was made by the shared clock, and when what it replaced was, as in
+	 * struct unshared; 0: not known. Of one that is put in: where @restored. */
+	int64_t stamp_ms, base_ms;
 };
 
 /* True: @text is what printable() makes of a text, shorter than @size. Texts are escaped
@@ -79,12 +82,16 @@ typedef void ledger_seen(void *context, const struct record *record);
 void ledger_each(
     struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context);
 
+/* The same of the tombstones. */
+void ledger_each_removed(
+    struct ledger *ledger, int64_t wall_ms, ledger_seen *seen, void *context);
+
 /* ---- changes made here ---- */
 
 enum ledger_rule {
 	LEDGER_REPLACE,
 	LEDGER_KEEP,  /* one that holds stays as it is */
-	LEDGER_LATER, /* the one made later stays */
+	LEDGER_LATER, /* the one made later stays, be it a tombstone */
 };
 
 /* What becomes of a new record when the table is full of records that hold. */
@@ -95,7 +102,8 @@ enum ledger_full { LEDGER_REFUSE, LEDGER_DROP_OLDEST };
 /*
  * 0, LEDGER_KEPT, -ENOMEM, -ENOSPC, or -EMSGSIZE. What has ended already is not put in,
  * and an older one of that key goes. @made_ms lies in the past after a restart; a record
- * never holds longer from now on than it was made for.
+ * never holds longer from now on than it was made for. A tombstone (@removed) may be put
+ * in that was restored.
  */
 int ledger_put(
     struct ledger *ledger, const struct record *record, enum ledger_rule rule,

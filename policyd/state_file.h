@@ -25,7 +25,7 @@ struct state_parts {
 };
 
 struct state_saved {
-	uint64_t counters, blocks, logins;
+	uint64_t counters, blocks, lifted, logins;
 	const char *step; /* what failed, "write"; NULL: nothing */
 };
 
@@ -41,7 +41,7 @@ int state_file_save(
 int state_file_probe(const char *path, struct state_saved *ret);
 
 struct state_loaded {
-	uint64_t counters, blocks, logins;
+	uint64_t counters, blocks, lifted, logins;
 	uint64_t dropped;       /* counters of limits that are no more, or that ended */
 	uint64_t no_room;       /* the tables were full */
 	uint64_t skipped;       /* lines that are no records */

@@ -140,6 +140,11 @@ static void load_record(struct loading *loading, struct state_record *record)
 		count_put(
 		    result, blocks_put(parts->blocks, &record->block), &result->blocks);
 		break;
+	case STATE_LIFTED:
+		count_put(
+		    result, blocks_put_lifted(parts->blocks, &record->lifted),
+		    &result->lifted);
+		break;
 	case STATE_LOGIN:
 		count_put(
 		    result, logins_put(parts->logins, &record->login), &result->logins);

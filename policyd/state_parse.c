@@ -17,6 +17,7 @@ enum field {
 	F_COUNTER,
 	F_SET,
 	F_BLOCK,
+	F_LIFTED,
 	F_LOGIN,
 	F_WINDOW,
 	F_MAX,
@@ -33,6 +34,10 @@ enum field {
 	F_REASON,
 	F_AT,
 	F_USER,
+	F_MADE,
+	F_ENDS,
+	F_STAMP,
+	F_BASE,
 	FIELDS
 };
 
@@ -51,7 +56,9 @@ static const struct {
     [F_SINCE] = {"since", NUMBER},       [F_UNTIL] = {"until", NUMBER},
     [F_AUTOMATIC] = {"automatic", FLAG}, [F_BY] = {"by", TEXT},
     [F_REASON] = {"reason", TEXT},       [F_AT] = {"at", NUMBER},
-    [F_USER] = {"user", TEXT},
+    [F_USER] = {"user", TEXT},           [F_LIFTED] = {"lifted", TEXT},
+    [F_MADE] = {"made", NUMBER},         [F_ENDS] = {"ends", NUMBER},
+    [F_STAMP] = {"stamp", NUMBER},       [F_BASE] = {"base", NUMBER},
 };
 
 /* The year 10000: milliseconds of it can be counted with. */
@@ -59,14 +66,17 @@ static const struct {
 
 #define BIT(field) (1U << (field))
 
-/* Exactly the fields of each record. */
+/* The fields of each record. */
 #define WINDOW_FIELDS  (BIT(F_WINDOW) | BIT(F_MAX) | BIT(F_START))
 #define COUNTER_FIELDS (BIT(F_COUNTER) | WINDOW_FIELDS | BIT(F_CURRENT) | BIT(F_PREVIOUS))
 #define SET_FIELDS     (BIT(F_SET) | WINDOW_FIELDS | BIT(F_SEEN) | BIT(F_BEFORE))
 #define BLOCK_FIELDS                                                                     \
 	(BIT(F_BLOCK) | BIT(F_SUBJECT) | BIT(F_SINCE) | BIT(F_UNTIL) |                   \
 	 BIT(F_AUTOMATIC) | BIT(F_BY) | BIT(F_REASON))
-#define LOGIN_FIELDS (BIT(F_LOGIN) | BIT(F_AT) | BIT(F_USER))
+#define LIFTED_FIELDS (BIT(F_LIFTED) | BIT(F_SUBJECT) | BIT(F_MADE) | BIT(F_ENDS))
+/* Blocks and lifted ones may have these besides. */
+#define SHARED_FIELDS (BIT(F_STAMP) | BIT(F_BASE))
+#define LOGIN_FIELDS  (BIT(F_LOGIN) | BIT(F_AT) | BIT(F_USER))
 
 struct string {
 	const char *text; /* in the line */
@@ -306,6 +316,16 @@ static bool copy(struct string string, char *to, size_t size)
 	return true;
 }
 
+static bool is_time_ms(int64_t time_ms)
+{
+	return time_ms <= TIME_MAX_S * 1000;
+}
+
+static bool is_shared_time(const struct parsing *p)
+{
+	return is_time_ms(p->numbers[F_STAMP]) && is_time_ms(p->numbers[F_BASE]);
+}
+
 static int read_block(struct parsing *p)
 {
 	struct block *block = &p->record->block;
@@ -317,14 +337,37 @@ static int read_block(struct parsing *p)
 	    .until_s = p->numbers[F_UNTIL],
 	    .automatic = p->automatic,
 	    .restored = true,
+	    .stamp_ms = p->numbers[F_STAMP],
+	    .base_ms = p->numbers[F_BASE],
 	};
 	if (block->kind == BLOCK_KINDS || block->since_s > TIME_MAX_S ||
-	    block->until_s > TIME_MAX_S ||
+	    block->until_s > TIME_MAX_S || !is_shared_time(p) ||
 	    !copy(p->texts[F_SUBJECT], block->subject, sizeof(block->subject)) ||
 	    !copy(p->texts[F_BY], block->by, sizeof(block->by)) ||
 	    !copy(p->texts[F_REASON], block->reason, sizeof(block->reason)))
 		return -EINVAL;
 	p->record->kind = STATE_BLOCK;
+	return 0;
+}
+
+static int read_lifted(struct parsing *p)
+{
+	struct lifted_block *lifted = &p->record->lifted;
+	struct string kind = p->texts[F_LIFTED];
+
+	*lifted = (struct lifted_block){
+	    .kind = block_kind_by_name(kind.text, kind.len),
+	    .at_ms = p->numbers[F_MADE],
+	    .until_ms = p->numbers[F_ENDS],
+	    .stamp_ms = p->numbers[F_STAMP],
+	    .base_ms = p->numbers[F_BASE],
+	};
+	/* Without an end it would be none of ours. */
+	if (lifted->kind == BLOCK_KINDS || lifted->until_ms <= lifted->at_ms ||
+	    !is_time_ms(lifted->until_ms) || !is_shared_time(p) ||
+	    !copy(p->texts[F_SUBJECT], lifted->subject, sizeof(lifted->subject)))
+		return -EINVAL;
+	p->record->kind = STATE_LIFTED;
 	return 0;
 }
 
@@ -349,13 +392,15 @@ int state_parse_record(char *line, size_t len, struct state_record *ret)
 	int r = parse_object(&p);
 	if (r < 0)
 		return r;
+	if ((p.present & ~SHARED_FIELDS) == BLOCK_FIELDS)
+		return read_block(&p);
+	if ((p.present & ~SHARED_FIELDS) == LIFTED_FIELDS)
+		return read_lifted(&p);
 	switch (p.present) {
 	case COUNTER_FIELDS:
 		return read_counter(&p, false);
 	case SET_FIELDS:
 		return read_counter(&p, true);
-	case BLOCK_FIELDS:
-		return read_block(&p);
 	case LOGIN_FIELDS:
 		return read_login(&p);
 	default:

@@ -155,6 +155,14 @@ void state_print_counter(
 	    counter->window.current, counter->window.previous);
 }
 
+static void put_shared(struct state_text *text, int64_t stamp_ms, int64_t base_ms)
+{
+	if (stamp_ms > 0)
+		put_format(text, ", \"stamp\": %" PRId64, stamp_ms);
+	if (base_ms > 0)
+		put_format(text, ", \"base\": %" PRId64, base_ms);
+}
+
 void state_print_block(struct state_text *text, bool first, const struct block *block)
 {
 	begin(text, first, "block");
@@ -168,6 +176,21 @@ void state_print_block(struct state_text *text, bool first, const struct block *
 	put_text(text, block->by);
 	put_word(text, ", \"reason\": ");
 	put_text(text, block->reason);
+	put_shared(text, block->stamp_ms, block->base_ms);
+	put_word(text, "}");
+}
+
+void state_print_lifted(
+    struct state_text *text, bool first, const struct lifted_block *lifted)
+{
+	begin(text, first, "lifted");
+	put_text(text, block_kind_name(lifted->kind));
+	put_word(text, ", \"subject\": ");
+	put_text(text, lifted->subject);
+	put_format(
+	    text, ", \"made\": %" PRId64 ", \"ends\": %" PRId64, lifted->at_ms,
+	    lifted->until_ms);
+	put_shared(text, lifted->stamp_ms, lifted->base_ms);
 	put_word(text, "}");
 }
 

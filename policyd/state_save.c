@@ -154,6 +154,15 @@ static void on_block(void *context, const struct block *block)
 	saving->records++;
 }
 
+static void on_lifted(void *context, const struct lifted_block *lifted)
+{
+	struct saving *saving = context;
+
+	state_print_lifted(&saving->text, saving->records == 0, lifted);
+	saving->result->lifted++;
+	saving->records++;
+}
+
 static void on_login(void *context, const struct login *login)
 {
 	struct saving *saving = context;
@@ -167,6 +176,8 @@ static void write_all(struct saving *saving, const struct state_parts *parts)
 {
 	state_print_head(&saving->text, saving->now_ms);
 	blocks_each(parts->blocks, saving->now_ms / 1000, on_block, saving);
+	flush(saving);
+	blocks_each_lifted(parts->blocks, saving->now_ms / 1000, on_lifted, saving);
 	flush(saving);
 	logins_each(
 	    parts->logins, saving->now_ms / 1000 - LOGINS_KEEP_S, on_login, saving);

@@ -18,10 +18,12 @@
  *	"current": 3, "previous": 0},
  *	{"set": "roaming:ada@example.org", ..., "seen": ["DE"], "before": ["FR"]},
  *	{"block": "client", "subject": "192.0.2.1", "since": ..., "until": ..., ...},
+ *	{"lifted": "client", "subject": "192.0.2.2", "made": ..., "ends": ...},
  *	{"login": "192.0.2.7", "at": ..., "user": "ada@example.org"}
- *	], "count": 4}
+ *	], "count": 5}
  *
- * (Each record on one line.) Knows no file.
+ * (Each record on one line.) What was shared with other nodes has a "stamp" or a "base"
+ * besides. Knows no file.
  */
 
 #define STATE_VERSION 1
@@ -43,16 +45,19 @@ void state_print_head(struct state_text *text, int64_t now_ms);
 void state_print_counter(
     struct state_text *text, bool first, const struct memory_counter *counter);
 void state_print_block(struct state_text *text, bool first, const struct block *block);
+void state_print_lifted(
+    struct state_text *text, bool first, const struct lifted_block *lifted);
 void state_print_login(struct state_text *text, bool first, const struct login *login);
 void state_print_tail(struct state_text *text, uint64_t count);
 
-enum state_kind { STATE_COUNTER, STATE_BLOCK, STATE_LOGIN };
+enum state_kind { STATE_COUNTER, STATE_BLOCK, STATE_LIFTED, STATE_LOGIN };
 
 /* A record as read; its texts lie in the line. All zero at first, reusable. */
 struct state_record {
 	enum state_kind kind;
 	struct memory_counter counter;
 	struct block block;
+	struct lifted_block lifted;
 	struct login login;
 	struct memory_member *members; /* counter.members, owned */
 	size_t members_count, members_size;

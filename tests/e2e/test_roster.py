@@ -245,6 +245,34 @@ def test_restarts_with_a_state_file(redis, node):
     assert set(blocks(a)) == set(blocks(b))
 
 
+def test_lifted_while_redis_is_away(redis, node):
+    """And that node ends before Redis is back: its state file knows of it."""
+    a, b = node(redis, "a"), node(redis, "b", at_rest=True)
+    b.allow("state file")
+    b.settings["policyd"]["state"] = str(b.top / "state.json")
+    b.run(**b.settings)
+    until(lambda: subscribers(redis) == 2)
+    for address in (STRANGER, "198.51.100.1", "198.51.100.2"):
+        block(a, address)
+    until(lambda: len(blocks(b)) == 3)
+    redis.command("SAVE")
+    redis.kill()
+    assert unblock(b)["shared"] is False
+    unblock(b, "198.51.100.1")
+    block(b, "198.51.100.1", reason="once more")
+    b.stop()
+    b.run(**b.settings)
+    assert not is_blocked(b) and is_blocked(a)
+    redis.start()
+    assert redis.command("HLEN", f"{KEYS}blocks") >= 3  # it has kept them
+    until(lambda: not is_blocked(a))
+    until(lambda: blocks(a)["client", "198.51.100.1"]["reason"] == "once more")
+    assert set(blocks(a)) == set(blocks(b)) == {
+        ("client", "198.51.100.1"), ("client", "198.51.100.2")}
+    record = redis.command("HGET", f"{KEYS}blocks", f"client:{STRANGER}")
+    assert record.split()[2] == "R"
+
+
 def test_behind_sentinel(redis_sentinels, node):
     """A failover: the blocks of the new master, and what the old one had alone."""
     pair = redis_sentinels()

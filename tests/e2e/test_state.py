@@ -149,7 +149,7 @@ def test_blocks_and_logins_by_command(kept, build):
     assert blocked.startswith(b"action=554 5.7.1") and b"says" in blocked
     assert granted == b"action=OK\n\n"
     kept.command(build, "unblock", "client", "198.51.100.7")
-    kept.wait_for_records(lambda records: len(records) == 1)
+    kept.wait_for_records(lambda records: [*records[0]][0] == "lifted")
     kept.daemon.kill()
     kept.start(**relay)
     assert not kept.answers(request(client_address="198.51.100.7"))[0].startswith(b"action=554")

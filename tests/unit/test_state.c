@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The state file's text and its saving and loading, without the thread. */
+#include "policyd/ledger.h"
 #include "policyd/state_file.h"
 #include "policyd/state_text.h"
 
@@ -453,6 +454,19 @@ static void lines_that_are_no_records(void **state)
 	     "{\"block\": \"client\", \"subject\": \"192.0.2.001\", \"since\": 1, "
 	     "\"until\": "
 	     "0, \"automatic\": false, \"by\": \"\", \"reason\": \"\"},"},
+	    {"a lifted block that ends before it was made",
+	     "{\"lifted\": \"client\", \"subject\": \"192.0.2.1\", \"made\": 2, "
+	     "\"ends\": 1},"},
+	    {"a lifted block without an end",
+	     "{\"lifted\": \"client\", \"subject\": \"192.0.2.1\", \"made\": 2},"},
+	    {"a lifted block of nobody",
+	     "{\"lifted\": \"client\", \"subject\": \"x\", \"made\": 4102444800000, "
+	     "\"ends\": 4102444900000},"},
+	    {"a stamp that no calendar has",
+	     "{\"lifted\": \"client\", \"subject\": \"192.0.2.1\", \"made\": "
+	     "4102444800000, \"ends\": 4102444900000, \"stamp\": 999999999999999},"},
+	    {"a counter with a stamp",
+	     "{\"login\": \"192.0.2.1\", \"at\": 1, \"user\": \"\", \"stamp\": 1},"},
 	    {"an escape that is none",
 	     "{\"login\": \"192.0.2.1\", \"at\": 1, \"user\": \"\\q\"},"},
 	};
@@ -467,7 +481,8 @@ static void lines_that_are_no_records(void **state)
 		write_bytes("state.json", bytes, (size_t)len);
 		load("state.json", &parts, NOW_MS, &loaded);
 		if (loaded.skipped != 1 || loaded.first_skipped != 2 ||
-		    loaded.counters != 1 || loaded.blocks + loaded.logins != 0 ||
+		    loaded.counters != 1 ||
+		    loaded.blocks + loaded.lifted + loaded.logins != 0 ||
 		    loaded.is_cut_off || used(parts.memory, "user-hour:ada", NOW_MS) != 3)
 			fail_msg("%s: %d skipped", rows[i].why, (int)loaded.skipped);
 		parts_free(&parts);
@@ -665,6 +680,140 @@ static void more_than_fits(void **state)
 	parts_free(&again);
 }
 
+/* ---- lifted blocks ---- */
+
+static int hear_of_block(struct state_parts *parts, int64_t stamp_ms)
+{
+	static const char key[] = "client:192.0.2.66", text[] = "-\troot@gw2\tspam";
+	const struct record record = {
+	    .key = key,
+	    .key_len = sizeof(key) - 1,
+	    .text = text,
+	    .text_len = sizeof(text) - 1,
+	};
+
+	/* Made just now, by clocks that do not agree. */
+	return ledger_merge(
+	    blocks_ledger(parts->blocks), &record, 0, -1, stamp_ms, 1, LEDGER_REFUSE);
+}
+
+static void count_block(void *context, const struct block *block)
+{
+	size_t *count = context;
+
+	assert_string_equal(block->subject, "192.0.2.66");
+	++*count;
+}
+
+static size_t blocks_in(const struct state_parts *parts)
+{
+	size_t count = 0;
+
+	blocks_each(parts->blocks, time(NULL), count_block, &count);
+	return count;
+}
+
+static void keep_lifted(void *context, const struct lifted_block *lifted)
+{
+	struct lifted_block *kept = context;
+
+	*kept = *lifted;
+}
+
+static void load_lifted(struct state_parts *parts, struct lifted_block *ret)
+{
+	struct state_loaded loaded;
+
+	*ret = (struct lifted_block){.kind = BLOCK_KINDS};
+	load("state.json", parts, NOW_MS, &loaded);
+	assert_int_equal(loaded.skipped, 0);
+	blocks_each_lifted(parts->blocks, time(NULL), keep_lifted, ret);
+	assert_int_equal(loaded.lifted, ret->kind != BLOCK_KINDS);
+}
+
+/* What was lifted stays so, whatever those say who have not heard of it. */
+static void lifted_blocks(void **state)
+{
+	(void)state;
+	enum { STAMP = 5000 };
+	struct state_parts parts = parts_new(100), again;
+	struct lifted_block first, second;
+
+	assert_int_equal(hear_of_block(&parts, STAMP), 0);
+	assert_int_equal(blocks_in(&parts), 1);
+	assert_true(blocks_remove(parts.blocks, BLOCK_CLIENT, "192.0.2.66"));
+	save(&parts, "state.json");
+	parts_free(&parts);
+
+	load_lifted(&again, &first);
+	assert_int_equal(first.kind, BLOCK_CLIENT);
+	assert_string_equal(first.subject, "192.0.2.66");
+	assert_int_equal(first.base_ms, STAMP);
+	assert_int_equal(blocks_in(&again), 0);
+	assert_int_equal(hear_of_block(&again, STAMP), 0);
+	assert_int_equal(blocks_in(&again), 0);
+	/* The same over a second restart, and its end is the same. */
+	save(&again, "state.json");
+	parts_free(&again);
+	load_lifted(&again, &second);
+	assert_int_equal(second.at_ms, first.at_ms);
+	assert_int_equal(second.until_ms, first.until_ms);
+	assert_int_equal(second.base_ms, STAMP);
+	/* A block that was made since holds. */
+	assert_int_equal(hear_of_block(&again, STAMP + 1), 0);
+	assert_int_equal(blocks_in(&again), 1);
+	parts_free(&again);
+}
+
+/* The stamp that others know a block by comes back with it: one that they lifted since is
+ * lifted here too, and one that was lifted here first is known to be younger. */
+static void blocks_that_others_know(void **state)
+{
+	(void)state;
+	static const char key[] = "client:192.0.2.66";
+	const struct record tombstone = {
+	    .key = key, .key_len = sizeof(key) - 1, .text = "", .removed = true};
+	struct state_parts parts = parts_new(100), again;
+	struct state_loaded loaded;
+	struct lifted_block lifted;
+
+	assert_int_equal(hear_of_block(&parts, 5000), 0);
+	save(&parts, "state.json");
+	parts_free(&parts);
+	load("state.json", &again, NOW_MS, &loaded);
+	assert_int_equal(loaded.blocks, 1);
+	/* Lifted an hour ago, by clocks that do not agree. */
+	assert_int_equal(
+	    ledger_merge(
+		blocks_ledger(again.blocks), &tombstone, HOUR_MS, HOUR_MS, 6000, 1,
+		LEDGER_REFUSE),
+	    0);
+	assert_int_equal(blocks_in(&again), 0);
+	parts_free(&again);
+
+	load("state.json", &again, NOW_MS, &loaded);
+	assert_true(blocks_remove(again.blocks, BLOCK_CLIENT, "192.0.2.66"));
+	blocks_each_lifted(again.blocks, time(NULL), keep_lifted, &lifted);
+	assert_int_equal(lifted.base_ms, 5000);
+	parts_free(&again);
+}
+
+/* A file that could be read late only: what was done meanwhile counts. */
+static void lifted_before_it_was_read(void **state)
+{
+	(void)state;
+	struct state_parts parts = parts_new(100);
+	struct state_loaded loaded;
+
+	assert_int_equal(hear_of_block(&parts, 5000), 0);
+	save(&parts, "state.json");
+	assert_true(blocks_remove(parts.blocks, BLOCK_CLIENT, "192.0.2.66"));
+	assert_int_equal(
+	    state_file_load("state.json", &parts, &config, NOW_MS, &loaded), 0);
+	assert_int_equal(blocks_in(&parts), 0);
+	parts_free(&parts);
+}
+
 static long peak_kib(void)
 {
 	struct rusage usage;
@@ -719,6 +868,9 @@ int main(void)
 	    cmocka_unit_test(counters_without_a_limit),
 	    cmocka_unit_test(a_clock_set_back),
 	    cmocka_unit_test(more_than_fits),
+	    cmocka_unit_test(lifted_blocks),
+	    cmocka_unit_test(blocks_that_others_know),
+	    cmocka_unit_test(lifted_before_it_was_read),
 	    cmocka_unit_test(memory),
 	};
 
