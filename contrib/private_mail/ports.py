@@ -5,16 +5,24 @@ import random
 import socket
 
 _given = set()
+# Below the kernel's range for outgoing connections (32768 on), so that no client's own
+# port takes one before the server opens it.
+_range = range(20000, 32000)
+
+
+def share_ports(number, of):
+    """From now on free_port() gives those of part @number (0 on) of @of equal parts only.
+
+    For processes that work beside each other: a port is free until its server opens it.
+    """
+    global _range
+    _range = _range[number::of]
 
 
 def free_port():
-    """A port nobody listens on, never given before by this process.
-
-    Below the kernel's range for outgoing connections (32768 on), so that no client's
-    own port takes it before the server opens it.
-    """
+    """A port nobody listens on, never given before by this process."""
     for _ in range(1000):
-        port = random.randrange(20000, 32000)
+        port = random.choice(_range)
         if port in _given:
             continue
         with socket.socket() as probe:
@@ -25,4 +33,4 @@ def free_port():
                 continue
         _given.add(port)
         return port
-    raise RuntimeError("no free port between 20000 and 32000")
+    raise RuntimeError(f"no free port in {_range}")

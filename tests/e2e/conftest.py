@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "contrib"))
 from policyd_process import PolicyDaemon  # noqa: E402
 from private_mail import certificate as certificates  # noqa: E402
 from private_mail import postfix as private_postfix  # noqa: E402
+from private_mail.ports import share_ports  # noqa: E402
 from private_mail.postern import SANITIZER_REPORT, Postern  # noqa: E402
 from private_mail.sink import Sink  # noqa: E402
 from private_mail.system import MailSystem  # noqa: E402
@@ -38,6 +39,10 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "threads: worth running under ThreadSanitizer")
     # A run that is ended from outside takes its Postfixes and daemons with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        share_ports(int(worker.removeprefix("gw")),
+                    int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.fixture(scope="session")
