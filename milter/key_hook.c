@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* EVP_PKEY_get1_RSA(), by which libopendkim gets at an RSA key. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include "milter/key_hook.h"
 
 #include "milter/hook.h"
@@ -18,6 +20,13 @@ void key_ticket_init(struct key_ticket *ticket, const struct dkim_key *key)
 	ticket->key = key;
 	ticket->taken = false;
 	hook_write_ticket(ticket, ticket->text, sizeof(ticket->text));
+}
+
+void key_ticket_failed(struct key_ticket *ticket)
+{
+	/* Never given back by ourselves. */
+	if (ticket->taken && ticket->key->algorithm == DKIM_RSA_SHA256)
+		(void)EVP_PKEY_get1_RSA(ticket->key->pkey);
 }
 
 void key_ticket_done(struct key_ticket *ticket)

@@ -28,6 +28,12 @@ struct key_ticket {
 
 /* The ticket stays where it is until key_ticket_done(); @key outlives it. */
 void key_ticket_init(struct key_ticket *ticket, const struct dkim_key *key);
+/*
+ * To be called at once when the library's dkim_eom() said DKIM_STAT_INTERNAL. It has
+ * given back its reference to an RSA key then, and will do so again with the handle (2.11
+ * up to Beta2): another one is taken for that, or the key would be gone for everybody.
+ */
+void key_ticket_failed(struct key_ticket *ticket);
 /* After the library's handle is gone: takes back the reference that it forgets. */
 void key_ticket_done(struct key_ticket *ticket);
 

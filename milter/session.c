@@ -506,8 +506,8 @@ static void count_message(const struct message *message)
 		for (size_t i = 0; i < message->keys_count; i++)
 			counts_signature(message->keys[i].key->key->algorithm);
 	} else {
-		counts_message(
-		    message->unsigned_why[0] ? COUNTED_UNSIGNED : COUNTED_MASKED);
+		bool asked = message->unsigned_why[0] || message->fault == FAULT_OWN;
+		counts_message(asked ? COUNTED_UNSIGNED : COUNTED_MASKED);
 	}
 }
 

@@ -512,6 +512,8 @@ static int finish_one(
     struct one *one, char **ret, char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
 	DKIM_STAT status = dkim_eom(one->dkim, NULL);
+	if (status == DKIM_STAT_INTERNAL)
+		key_ticket_failed(&one->ticket);
 	if (status != DKIM_STAT_OK)
 		return library_fault(one->dkim, "dkim_eom", status, errbuf);
 	unsigned char *text;
