@@ -339,7 +339,9 @@ static struct dns_answer *answer_of_status(int status)
 	case ARES_ETIMEOUT:
 		return answer_new(DNS_FAILED, "no answer in time");
 	case ARES_ECONNREFUSED:
-		return answer_new(DNS_FAILED, "no server can be reached");
+		/* It says so too when the last server's answer was an error. */
+		return answer_new(
+		    DNS_FAILED, "no server can be reached, or SERVFAIL or REFUSED");
 	case ARES_ESERVFAIL:
 		return answer_new(DNS_FAILED, "SERVFAIL");
 	case ARES_EREFUSED:

@@ -278,6 +278,9 @@ static void test_answers(void **state)
 			    (int)answer->status, shown(answer), answer->ttl_s,
 			    answer->error ? answer->error : "");
 		assert_true(!!answer->error == (answer->status == DNS_FAILED));
+		if (strcmp(rows[i].why, "SERVFAIL") == 0 ||
+		    strcmp(rows[i].why, "REFUSED") == 0)
+			assert_non_null(strstr(answer->error, rows[i].why));
 		dns_answer_free(answer);
 	}
 }
