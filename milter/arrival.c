@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static bool is_told(const char *macro)
 {
@@ -85,14 +86,42 @@ static void read_user(const struct arrival_told *told, struct address *ret)
 		*ret = (struct address){.kind = ADDRESS_BAD};
 }
 
-static bool is_masked_port(const struct config *config, const char *port)
+/* A port's number; 0: none. */
+static uint16_t read_port(const char *port)
 {
 	if (!is_told(port) || strlen(port) > 5 ||
 	    strspn(port, "0123456789") != strlen(port))
-		return false;
+		return 0;
 	unsigned long number = strtoul(port, NULL, 10);
-	return number <= UINT16_MAX &&
-	       port_list_has(&config->milter.mask.ports, (uint16_t)number);
+	return number <= UINT16_MAX ? (uint16_t)number : 0;
+}
+
+/* What {daemon_name} says: a number, or what services(5) calls it. */
+static uint16_t read_named_port(const char *name)
+{
+	static const struct {
+		const char *name;
+		uint16_t port;
+	} services[] = {
+	    {"smtp", 25}, {"submission", 587}, {"submissions", 465}, {"smtps", 465}};
+	if (!is_told(name))
+		return 0;
+	for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+		if (strcasecmp(name, services[i].name) == 0)
+			return services[i].port;
+	}
+	return read_port(name);
+}
+
+static void read_masked_port(
+    const struct config *config, const struct arrival_told *told, struct arrival *ret)
+{
+	const struct port_list *ports = &config->milter.mask.ports;
+	uint16_t port = read_port(told->daemon_port);
+	uint16_t named = ret->local ? 0 : read_named_port(told->daemon_name);
+	ret->masked_port = (port && port_list_has(ports, port)) ||
+			   (named && port_list_has(ports, named));
+	ret->port_missing = !ret->local && !is_told(told->daemon_port) && !named;
 }
 
 static void read_words(
@@ -120,8 +149,7 @@ void arrival_read(
 	read_words(config, told, ret);
 	ret->relay = relay_host_look_up(config, &ret->client, &ret->sender, NULL);
 	ret->local = is_local(told, &ret->client);
-	ret->masked_port = is_masked_port(config, told->daemon_port);
-	ret->port_missing = !ret->local && !is_told(told->daemon_port);
+	read_masked_port(config, told, ret);
 	ret->hop = (struct mask_hop){
 	    .hostname = ret->hostname,
 	    .queue_id = ret->queue_id,

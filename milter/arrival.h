@@ -17,6 +17,7 @@ struct arrival_told {
 	const char *sender;      /* with or without angle brackets */
 	bool smtputf8, esmtp;    /* by the parameters of MAIL */
 	const char *daemon_port; /* {daemon_port} */
+	const char *daemon_name; /* {daemon_name} */
 	const char *client_addr; /* {client_addr} */
 	const char *client_name; /* {client_name} */
 	const char *auth_authen; /* {auth_authen} */
@@ -34,7 +35,10 @@ struct arrival {
 	/* The MTA tells no port, and it does not come from this machine: nobody knows
 	 * whether it is to be masked. */
 	bool port_missing;
-	bool masked_port; /* one of milter.mask.ports */
+	/* One of milter.mask.ports, by {daemon_port} or, where a terminator or balancer
+	 * took the connection, by a {daemon_name} that is the number or the name of one.
+	 */
+	bool masked_port;
 
 	struct client client;
 	struct address sender;

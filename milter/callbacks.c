@@ -122,8 +122,8 @@ static sfsistat on_negotiate(
 	    (steps & WANTED_STEPS) != WANTED_STEPS ||
 	    smfi_setsymlist(
 		ctx, SMFIM_ENVFROM,
-		unconst("{daemon_port} {client_addr} {client_name} {auth_authen} "
-			"{tls_version} i j v")) != MI_SUCCESS ||
+		unconst("{daemon_port} {daemon_name} {client_addr} {client_name} "
+			"{auth_authen} {tls_version} i j v")) != MI_SUCCESS ||
 	    smfi_setsymlist(ctx, SMFIM_EOM, unconst("i")) != MI_SUCCESS ||
 	    smfi_setsymlist(ctx, SMFIM_HELO, unconst(NO_MACRO)) != MI_SUCCESS ||
 	    smfi_setsymlist(ctx, SMFIM_EOH, unconst(NO_MACRO)) != MI_SUCCESS) {
@@ -166,6 +166,7 @@ static sfsistat on_mail(SMFICTX *ctx, char **argv)
 	    .sender = argv[0],
 	    .esmtp = argv[0] && argv[1],
 	    .daemon_port = macro(ctx, "{daemon_port}"),
+	    .daemon_name = macro(ctx, "{daemon_name}"),
 	    .client_addr = macro(ctx, "{client_addr}"),
 	    .client_name = macro(ctx, "{client_name}"),
 	    .auth_authen = macro(ctx, "{auth_authen}"),

@@ -219,3 +219,23 @@ def test_without_the_port_nothing_passes_unmasked(milter_at_rest):  # noqa: F811
     with daemon.session(macros) as session:
         reply = session.mail()
     assert reply.verdict == "tempfail" and reply.text.startswith("451 4.7.1 "), reply
+
+
+# {daemon_port}, {daemon_name}, whether mask.ports [587] applies.
+LISTENERS = [("10587", "587", True), ("10587", "submission", True), ("10587", "Submission", True),
+             ("10587", "smtps", False), ("10587", "ORIGINATING", False), ("10587", "", False),
+             ("10587", "5870", False), ("587", "smtp", True), (None, "submission", True),
+             (None, "smtp", False)]
+
+
+def test_ports_by_the_name_of_the_listener(milter):  # noqa: F811
+    """milter_macro_daemon_name, behind a balancer or a terminator of TLS."""
+    daemon = milter()
+    for port, name, masked in LISTENERS:
+        macros = dict(SUBMISSION, **{"{daemon_port}": port, "{daemon_name}": name})
+        if port is None:
+            del macros["{daemon_port}"]
+        with daemon.session(macros) as session:
+            reply = session.message([FROM])
+        assert reply.verdict == "continue", (port, name, reply)
+        assert ("Received" in [edit[2] for edit in reply.edits]) == masked, (port, name, reply)
