@@ -22,17 +22,22 @@ DEFINE_CLEANUP(struct config, config_unref)
 static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			      "0123456789-_";
 
-/* The token within @text: all of it, or what stands behind "(Postern t=". */
+/* The token within @text: all of it but the blanks around, or what stands behind
+ * "(Postern t=". */
 static const char *find_token(const char *text, size_t *ret_len)
 {
-	static const char mark[] = "(Postern t=";
+	static const char mark[] = "(Postern t=", blanks[] = " \t\r\n";
 	const char *at = strstr(text, mark);
 	if (at) {
 		at += strlen(mark);
 		*ret_len = strspn(at, letters);
 		return at;
 	}
-	*ret_len = strlen(text);
+	text += strspn(text, blanks);
+	size_t len = strlen(text);
+	while (len > 0 && strchr(blanks, text[len - 1]))
+		len--;
+	*ret_len = len;
 	return text;
 }
 

@@ -58,6 +58,7 @@ def test_token_names_the_sender(mail, daemons_on, sink, tmp_path):
     assert done.returncode == 0, done
     assert LAPTOP["ADDR"] in done.stdout and "ada@example.org" in done.stdout
     assert old in done.stdout
+    assert trace(daemons, f" {token}\n").stdout == done.stdout
     # The whole header will do, as somebody pastes it.
     header = "Received:" + delivery.header("Received")[0]
     done = daemons.command("trace", header, "--json", "-c", daemons.configuration)
