@@ -190,8 +190,10 @@ static void expect_none(struct state *state)
 static void load(struct state *state, const struct config *config)
 {
 	struct state_loaded loaded;
-	int r = state_file_load(
-	    state->path, &state->parts, config, clock_ms(CLOCK_REALTIME), &loaded);
+	struct state_clock now;
+
+	state_clock_read(&now);
+	int r = state_file_load(state->path, &state->parts, config, &now, &loaded);
 
 	if (r == -ENOENT) {
 		expect_none(state);
@@ -223,6 +225,7 @@ static bool has_changed(struct state *state, const struct config *config)
 static void save(struct state *state)
 {
 	struct state_saved saved;
+	struct state_clock now;
 	struct config *config = reload_view(state->reload, &state->view);
 	struct known before = state->saved;
 	int64_t began_ms = clock_ms(CLOCK_BOOTTIME);
@@ -235,8 +238,8 @@ static void save(struct state *state)
 		return;
 	/* What changes while it is written may be missing in it. */
 	note_known(state);
-	int r = state_file_save(
-	    state->path, &state->parts, config, clock_ms(CLOCK_REALTIME), &saved);
+	state_clock_read(&now);
+	int r = state_file_save(state->path, &state->parts, config, &now, &saved);
 	if (r < 0) {
 		state->saved = before;
 		tell_failure(

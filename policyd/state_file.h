@@ -4,6 +4,7 @@
 #include "common/config.h"
 #include "policyd/blocks.h"
 #include "policyd/logins.h"
+#include "policyd/state_clock.h"
 #include "policyd/store_memory.h"
 
 #include <stdbool.h>
@@ -35,16 +36,17 @@ struct state_saved {
  */
 int state_file_save(
     const char *path, const struct state_parts *parts, const struct config *config,
-    int64_t now_ms, struct state_saved *ret);
+    const struct state_clock *now, struct state_saved *ret);
 
 /* Can it be written there? As state_file_save(), and leaves nothing. */
 int state_file_probe(const char *path, struct state_saved *ret);
 
 struct state_loaded {
 	uint64_t counters, blocks, lifted, logins;
-	uint64_t dropped;       /* counters of limits that are no more, or that ended */
-	uint64_t no_room;       /* the tables were full */
-	uint64_t skipped;       /* lines that are no records */
+	uint64_t dropped; /* counters of limits that are no more, or that ended; logins of
+			     which nobody knows how old they are */
+	uint64_t no_room; /* the tables were full */
+	uint64_t skipped; /* lines that are no records */
 	uint64_t first_skipped; /* number of the first such line */
 	bool is_cut_off;        /* the last line is missing, or its count is another */
 };
@@ -56,9 +58,10 @@ struct state_loaded {
  * 0; STATE_FOREIGN and nothing was taken from it; -ENOENT: there is none; -EINVAL: it is
  * no regular file; another negative errno: it could not be read, or not to its end.
  *
- * The windows are as they were, unless the clock has been set back since: then they begin
- * where the clock is now, so that none is lost and none lasts longer for it.
+ * The windows are as they were, unless the clock was set since (policyd/state_clock.h):
+ * then they are moved, and so are blocks and logins when it is known by how much. When it
+ * is not, and the clock went back, logins are dropped: they grant something.
  */
 int state_file_load(
     const char *path, const struct state_parts *parts, const struct config *config,
-    int64_t now_ms, struct state_loaded *ret);
+    const struct state_clock *now, struct state_loaded *ret);

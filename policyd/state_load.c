@@ -30,7 +30,8 @@ struct loading {
 	const struct config *config;
 	struct known_limits known;
 	struct state_loaded *result;
-	int64_t now_ms, saved_ms;
+	struct state_stop stop;
+	const struct state_clock *now;
 };
 
 static void lines_fill(struct lines *lines)
@@ -76,40 +77,22 @@ static bool lines_next(struct lines *lines, char **ret, size_t *ret_len)
 	return true;
 }
 
-/*
- * The clock has been set back since the file was written: what was this bucket then is
- * this bucket now.
- */
-static void rebase(struct loading *loading, struct memory_counter *counter)
-{
-	int64_t window_ms = (int64_t)counter->window_s * 1000;
-	int64_t was_ms = loading->saved_ms - loading->saved_ms % window_ms;
-	int64_t is_ms = loading->now_ms - loading->now_ms % window_ms;
-	int64_t behind = (was_ms - counter->window.start_ms) / window_ms;
-
-	if (loading->now_ms >= loading->saved_ms)
-		return;
-	if (behind < 0)
-		behind = 0;
-	counter->window.start_ms =
-	    is_ms > behind * window_ms ? is_ms - behind * window_ms : 0;
-}
-
 static void load_counter(struct loading *loading, struct memory_counter *counter)
 {
 	struct state_loaded *result = loading->result;
-
-	rebase(loading, counter);
+	const struct state_stop *stop = &loading->stop;
 	struct window window = counter->window;
+
 	uint64_t use = counter->distinct
-			   ? distinct_use(&window, counter->window_s, loading->now_ms)
-			   : window_use(&window, counter->window_s, loading->now_ms);
+			   ? distinct_use(&window, counter->window_s, stop->then_ms)
+			   : window_use(&window, counter->window_s, stop->then_ms);
 	if (loading->config->has_redis || use == 0 ||
 	    !limit_is_known(&loading->known, counter->key, counter->key_len)) {
 		result->dropped++;
 		return;
 	}
-	int r = store_memory_put(loading->parts->memory, counter, loading->now_ms);
+	state_stop_move(stop, counter->window_s, &counter->window);
+	int r = store_memory_put(loading->parts->memory, counter, stop->now_ms);
 	if (r == 0)
 		result->counters++;
 	else if (r != -EEXIST)
@@ -127,27 +110,64 @@ static void count_put(struct state_loaded *result, int r, uint64_t *ret_count)
 		++*ret_count;
 }
 
+/* To where it would be if the clock had been set when it was written. */
+static int64_t moved_ms(const struct loading *loading, int64_t time_ms)
+{
+	int64_t moved_ms = time_ms + loading->stop.set_ms;
+
+	return moved_ms > 0 ? moved_ms : 0;
+}
+
+static int64_t moved_s(const struct loading *loading, int64_t time_s)
+{
+	return moved_ms(loading, time_s * 1000) / 1000;
+}
+
+static void load_block(struct loading *loading, struct block *block)
+{
+	block->since_s = moved_s(loading, block->since_s);
+	if (block->until_s != 0)
+		block->until_s = moved_s(loading, block->until_s);
+	count_put(
+	    loading->result, blocks_put(loading->parts->blocks, block),
+	    &loading->result->blocks);
+}
+
+static void load_lifted(struct loading *loading, struct lifted_block *lifted)
+{
+	lifted->at_ms = moved_ms(loading, lifted->at_ms);
+	lifted->until_ms = moved_ms(loading, lifted->until_ms);
+	count_put(
+	    loading->result, blocks_put_lifted(loading->parts->blocks, lifted),
+	    &loading->result->lifted);
+}
+
+static void load_login(struct loading *loading, struct login *login)
+{
+	if (loading->stop.went_back) {
+		loading->result->dropped++;
+		return;
+	}
+	login->at_s = moved_s(loading, login->at_s);
+	count_put(
+	    loading->result, logins_put(loading->parts->logins, login),
+	    &loading->result->logins);
+}
+
 static void load_record(struct loading *loading, struct state_record *record)
 {
-	struct state_loaded *result = loading->result;
-	const struct state_parts *parts = loading->parts;
-
 	switch (record->kind) {
 	case STATE_COUNTER:
 		load_counter(loading, &record->counter);
 		break;
 	case STATE_BLOCK:
-		count_put(
-		    result, blocks_put(parts->blocks, &record->block), &result->blocks);
+		load_block(loading, &record->block);
 		break;
 	case STATE_LIFTED:
-		count_put(
-		    result, blocks_put_lifted(parts->blocks, &record->lifted),
-		    &result->lifted);
+		load_lifted(loading, &record->lifted);
 		break;
 	case STATE_LOGIN:
-		count_put(
-		    result, logins_put(parts->logins, &record->login), &result->logins);
+		load_login(loading, &record->login);
 		break;
 	}
 }
@@ -156,13 +176,14 @@ static int load_lines(struct loading *loading, struct lines *lines)
 {
 	CLEANUP(state_record_done) struct state_record record = {0};
 	struct state_loaded *result = loading->result;
+	struct state_clock saved;
 	uint64_t count = UINT64_MAX;
 	char *line;
 	size_t len;
 
-	if (!lines_next(lines, &line, &len) ||
-	    !state_parse_head(line, len, &loading->saved_ms))
+	if (!lines_next(lines, &line, &len) || !state_parse_head(line, len, &saved))
 		return lines->r < 0 ? lines->r : STATE_FOREIGN;
+	state_stop_set(&saved, loading->now, &loading->stop);
 	while (lines_next(lines, &line, &len)) {
 		if (state_parse_tail(line, len, &count))
 			break;
@@ -205,10 +226,10 @@ static int open_file(const char *path, int *ret_fd)
 
 int state_file_load(
     const char *path, const struct state_parts *parts, const struct config *config,
-    int64_t now_ms, struct state_loaded *ret)
+    const struct state_clock *now, struct state_loaded *ret)
 {
 	struct loading loading = {
-	    .parts = parts, .config = config, .now_ms = now_ms, .result = ret};
+	    .parts = parts, .config = config, .now = now, .result = ret};
 	struct lines lines = {.buf = NULL};
 
 	*ret = (struct state_loaded){0};

@@ -408,35 +408,50 @@ int state_parse_record(char *line, size_t len, struct state_record *ret)
 	}
 }
 
-/* @line as a number between two fixed texts. */
-static bool parse_between(
-    const char *line, size_t len, const char *before, const char *after, int64_t *ret)
-{
-	char copied[160];
+/* The first and the last line are short: they are read from a copy. */
+#define EDGE_MAX 256
 
-	if (len >= sizeof(copied))
+static bool begin_edge(
+    const char *line, size_t len, char copied[static EDGE_MAX], struct parsing *ret)
+{
+	if (len >= EDGE_MAX)
 		return false;
 	memcpy(copied, line, len);
-	struct parsing p = {.at = copied, .end = copied + len};
-	return take_word(&p, before) && parse_number(&p, ret) && take_word(&p, after) &&
-	       p.at == p.end;
+	*ret = (struct parsing){.at = copied, .end = copied + len};
+	return true;
 }
 
-bool state_parse_head(const char *line, size_t len, int64_t *ret_time_ms)
+static bool parse_boot(struct parsing *p, struct state_clock *ret)
 {
-	char before[80];
+	struct string boot;
 
+	return parse_string(p, &boot) && copy(boot, ret->boot, sizeof(ret->boot)) &&
+	       take_word(p, ", \"steady\":") && parse_number(p, &ret->steady_ms);
+}
+
+bool state_parse_head(const char *line, size_t len, struct state_clock *ret)
+{
+	char before[80], copied[EDGE_MAX];
+	struct parsing p;
+
+	*ret = (struct state_clock){0};
 	snprintf(
 	    before, sizeof(before),
 	    "{\"postern\": \"state\", \"version\": %d, \"time\":", STATE_VERSION);
-	return parse_between(line, len, before, ", \"records\": [", ret_time_ms);
+	return begin_edge(line, len, copied, &p) && take_word(&p, before) &&
+	       parse_number(&p, &ret->wall_ms) &&
+	       (!take_word(&p, ", \"boot\":") || parse_boot(&p, ret)) &&
+	       take_word(&p, ", \"records\": [") && p.at == p.end;
 }
 
 bool state_parse_tail(const char *line, size_t len, uint64_t *ret_count)
 {
+	char copied[EDGE_MAX];
+	struct parsing p;
 	int64_t count;
 
-	if (!parse_between(line, len, "], \"count\":", "}", &count))
+	if (!begin_edge(line, len, copied, &p) || !take_word(&p, "], \"count\":") ||
+	    !parse_number(&p, &count) || !take_word(&p, "}") || p.at != p.end)
 		return false;
 	*ret_count = (uint64_t)count;
 	return true;

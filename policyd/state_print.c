@@ -100,13 +100,17 @@ static void put_text(struct state_text *text, const char *string)
 	put_string(text, string, strlen(string));
 }
 
-void state_print_head(struct state_text *text, int64_t now_ms)
+void state_print_head(struct state_text *text, const struct state_clock *now)
 {
 	put_format(
-	    text,
-	    "{\"postern\": \"state\", \"version\": %d, \"time\": %" PRId64
-	    ", \"records\": [",
-	    STATE_VERSION, now_ms);
+	    text, "{\"postern\": \"state\", \"version\": %d, \"time\": %" PRId64,
+	    STATE_VERSION, now->wall_ms);
+	if (now->boot[0] != '\0') {
+		put_word(text, ", \"boot\": ");
+		put_text(text, now->boot);
+		put_format(text, ", \"steady\": %" PRId64, now->steady_ms);
+	}
+	put_word(text, ", \"records\": [");
 }
 
 static void begin(struct state_text *text, bool first, const char *kind)

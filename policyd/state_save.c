@@ -23,7 +23,7 @@ struct saving {
 	struct memory_member *members; /* of a set that has aged */
 	size_t members_size;
 	uint64_t records;
-	int64_t now_ms;
+	const struct state_clock *now;
 	int fd;
 	int r; /* of the first failure */
 };
@@ -120,8 +120,8 @@ static uint64_t roll(struct saving *saving, struct memory_counter *counter)
 	struct window *window = &counter->window;
 
 	if (!counter->distinct)
-		return window_use(window, counter->window_s, saving->now_ms);
-	uint64_t use = distinct_use(window, counter->window_s, saving->now_ms);
+		return window_use(window, counter->window_s, saving->now->wall_ms);
+	uint64_t use = distinct_use(window, counter->window_s, saving->now->wall_ms);
 	if (use > 0 &&
 	    (before.current != window->current || before.previous != window->previous) &&
 	    age_members(saving, counter) < 0) {
@@ -174,13 +174,14 @@ static void on_login(void *context, const struct login *login)
 
 static void write_all(struct saving *saving, const struct state_parts *parts)
 {
-	state_print_head(&saving->text, saving->now_ms);
-	blocks_each(parts->blocks, saving->now_ms / 1000, on_block, saving);
+	int64_t now_s = saving->now->wall_ms / 1000;
+
+	state_print_head(&saving->text, saving->now);
+	blocks_each(parts->blocks, now_s, on_block, saving);
 	flush(saving);
-	blocks_each_lifted(parts->blocks, saving->now_ms / 1000, on_lifted, saving);
+	blocks_each_lifted(parts->blocks, now_s, on_lifted, saving);
 	flush(saving);
-	logins_each(
-	    parts->logins, saving->now_ms / 1000 - LOGINS_KEEP_S, on_login, saving);
+	logins_each(parts->logins, now_s - LOGINS_KEEP_S, on_login, saving);
 	flush(saving);
 	if (saving->r == 0 && !saving->config->has_redis) {
 		int r = store_memory_each(parts->memory, on_counter, saving);
@@ -213,9 +214,9 @@ static int sync_folder(const char *path, struct state_saved *result)
 
 int state_file_save(
     const char *path, const struct state_parts *parts, const struct config *config,
-    int64_t now_ms, struct state_saved *ret)
+    const struct state_clock *now, struct state_saved *ret)
 {
-	struct saving saving = {.config = config, .now_ms = now_ms, .result = ret};
+	struct saving saving = {.config = config, .now = now, .result = ret};
 	char name[PATH_MAX];
 
 	*ret = (struct state_saved){0};

@@ -3,6 +3,7 @@
 
 #include "policyd/blocks.h"
 #include "policyd/logins.h"
+#include "policyd/state_clock.h"
 #include "policyd/store_memory.h"
 
 #include <stdbool.h>
@@ -13,7 +14,8 @@
  * The text of the state file: a JSON object whose "records" stand one on a line, so that
  * who writes and who reads it holds one line at a time.
  *
- *	{"postern": "state", "version": 1, "time": 1767571200000, "records": [
+ *	{"postern": "state", "version": 1, "time": 1767571200000, "boot": "...",
+ *	"steady": 86400000, "records": [
  *	{"counter": "user-hour:ada@example.org", "window": 3600, "max": 200, "start": ...,
  *	"current": 3, "previous": 0},
  *	{"set": "roaming:ada@example.org", ..., "seen": ["DE"], "before": ["FR"]},
@@ -40,7 +42,7 @@ struct state_text {
 
 void state_text_done(struct state_text *text);
 
-void state_print_head(struct state_text *text, int64_t now_ms);
+void state_print_head(struct state_text *text, const struct state_clock *now);
 /* Each record begins with the comma and line end that it needs; @first: the line end. */
 void state_print_counter(
     struct state_text *text, bool first, const struct memory_counter *counter);
@@ -65,8 +67,9 @@ struct state_record {
 
 void state_record_done(struct state_record *record);
 
-/* False: not the first line of a state file of this version. */
-bool state_parse_head(const char *line, size_t len, int64_t *ret_time_ms);
+/* False: not the first line of a state file of this version. One without a boot is fine.
+ */
+bool state_parse_head(const char *line, size_t len, struct state_clock *ret);
 
 /* False: not its last line. */
 bool state_parse_tail(const char *line, size_t len, uint64_t *ret_count);

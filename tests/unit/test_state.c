@@ -35,6 +35,19 @@ static const struct config no_limits = {.limits_count = 0};
 static const struct config with_redis = {
     .limits = limits, .limits_count = 2, .has_redis = true};
 
+/* By a clock that nobody sets, on a machine that has been up for ten days. */
+static const struct state_clock *clock_at(int64_t wall_ms)
+{
+	static struct state_clock clock;
+
+	clock = (struct state_clock){
+	    .wall_ms = wall_ms,
+	    .steady_ms = wall_ms - NOW_MS + 240 * HOUR_MS,
+	    .boot = "first",
+	};
+	return &clock;
+}
+
 static struct state_parts parts_new(size_t max)
 {
 	struct state_parts parts;
@@ -124,7 +137,8 @@ static void save(const struct state_parts *parts, const char *path)
 {
 	struct state_saved saved;
 
-	assert_int_equal(state_file_save(path, parts, &config, NOW_MS, &saved), 0);
+	assert_int_equal(
+	    state_file_save(path, parts, &config, clock_at(NOW_MS), &saved), 0);
 	assert_null(saved.step);
 }
 
@@ -178,7 +192,7 @@ static void load(
     const char *path, struct state_parts *parts, int64_t now_ms, struct state_loaded *ret)
 {
 	*parts = parts_new(10000);
-	assert_int_equal(state_file_load(path, parts, &config, now_ms, ret), 0);
+	assert_int_equal(state_file_load(path, parts, &config, clock_at(now_ms), ret), 0);
 }
 
 static void what_was_saved_is_loaded(void **state)
@@ -328,7 +342,7 @@ static int load_damaged(const char *bytes, size_t len, struct state_loaded *ret)
 	/* Thousands of them: in memory. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	assert_int_equal(write(fd, bytes, len), len);
-	int r = state_file_load(path, &parts, &config, NOW_MS, ret);
+	int r = state_file_load(path, &parts, &config, clock_at(NOW_MS), ret);
 	close(fd);
 	assert_true(r == 0 || r == STATE_FOREIGN);
 	assert_true(rows_in(&parts) <= 4);
@@ -520,13 +534,15 @@ static void what_is_no_file(void **state)
 	struct state_loaded loaded;
 
 	assert_int_equal(
-	    state_file_load("none", &parts, &config, NOW_MS, &loaded), -ENOENT);
+	    state_file_load("none", &parts, &config, clock_at(NOW_MS), &loaded), -ENOENT);
 	assert_int_equal(
-	    state_file_load("/dev/null", &parts, &config, NOW_MS, &loaded), -EINVAL);
-	assert_int_equal(state_file_load(".", &parts, &config, NOW_MS, &loaded), -EINVAL);
+	    state_file_load("/dev/null", &parts, &config, clock_at(NOW_MS), &loaded),
+	    -EINVAL);
+	assert_int_equal(
+	    state_file_load(".", &parts, &config, clock_at(NOW_MS), &loaded), -EINVAL);
 	assert_int_equal(mkfifo("fifo", 0600), 0);
 	assert_int_equal(
-	    state_file_load("fifo", &parts, &config, NOW_MS, &loaded), -EINVAL);
+	    state_file_load("fifo", &parts, &config, clock_at(NOW_MS), &loaded), -EINVAL);
 	parts_free(&parts);
 }
 
@@ -561,7 +577,7 @@ static void no_room_on_the_disk(void **state)
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
 	small.rlim_max = before.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-	int r = state_file_save("state.json", &parts, &config, NOW_MS, &saved);
+	int r = state_file_save("state.json", &parts, &config, clock_at(NOW_MS), &saved);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 	assert_int_equal(r, -EFBIG);
 	assert_string_equal(saved.step, "write");
@@ -578,7 +594,8 @@ static void folders(void **state)
 	struct state_saved saved;
 
 	assert_int_equal(
-	    state_file_save("none/state.json", &parts, &config, NOW_MS, &saved), -ENOENT);
+	    state_file_save("none/state.json", &parts, &config, clock_at(NOW_MS), &saved),
+	    -ENOENT);
 	assert_string_equal(saved.step, "create");
 	assert_int_equal(state_file_probe("none/state.json", &saved), -ENOENT);
 	assert_int_equal(mkdir("some", 0700), 0);
@@ -589,7 +606,9 @@ static void folders(void **state)
 	save(&parts, "some/state.json");
 	assert_int_equal(access("some/state.json.new", F_OK), -1);
 	assert_int_equal(mkdir("folder.json", 0700), 0);
-	assert_true(state_file_save("folder.json", &parts, &config, NOW_MS, &saved) < 0);
+	assert_true(
+	    state_file_save("folder.json", &parts, &config, clock_at(NOW_MS), &saved) <
+	    0);
 	assert_string_equal(saved.step, "rename");
 	parts_free(&parts);
 }
@@ -606,14 +625,16 @@ static void counters_without_a_limit(void **state)
 	fill(&parts);
 	save(&parts, "state.json");
 	assert_int_equal(
-	    state_file_load("state.json", &again, &no_limits, NOW_MS, &loaded), 0);
+	    state_file_load("state.json", &again, &no_limits, clock_at(NOW_MS), &loaded),
+	    0);
 	assert_int_equal(loaded.counters, 0);
 	assert_int_equal(loaded.dropped, 3);
 	assert_int_equal(loaded.blocks, 2);
 	assert_int_equal(loaded.skipped, 0);
 	assert_int_equal(rows_in(&again), 0);
 	assert_int_equal(
-	    state_file_save("state.json", &parts, &with_redis, NOW_MS, &saved), 0);
+	    state_file_save("state.json", &parts, &with_redis, clock_at(NOW_MS), &saved),
+	    0);
 	assert_int_equal(saved.counters, 0);
 	assert_int_equal(saved.blocks, 2);
 	assert_int_equal(saved.logins, 1);
@@ -621,38 +642,145 @@ static void counters_without_a_limit(void **state)
 	parts_free(&again);
 }
 
-static void a_clock_set_back(void **state)
+static void load_by(
+    struct state_parts *parts, int64_t wall_ms, int64_t steady_ms, const char *boot,
+    struct state_loaded *ret)
+{
+	struct state_clock now = *clock_at(NOW_MS);
+
+	now.wall_ms = wall_ms;
+	now.steady_ms = steady_ms;
+	snprintf(now.boot, sizeof(now.boot), "%s", boot);
+	*parts = parts_new(100);
+	assert_int_equal(state_file_load("state.json", parts, &config, &now, ret), 0);
+}
+
+/* Ada is up to her limit of 5, and two countries were seen of her. */
+static void clocks_that_were_set(void **state)
 {
 	(void)state;
+	enum { MINUTE = 60 * 1000 };
+	static const struct {
+		const char *why;
+		int64_t wall_ms;           /* since the file was written */
+		int64_t steady_ms;         /* the same; after another boot: up so long */
+		bool boots, over;          /* over: Ada still is */
+		int64_t over_ms, ended_ms; /* still over then; not any more then */
+	} rows[] = {
+	    {"a second", 1000, 1000, false, true, 29 * MINUTE, 90 * MINUTE},
+	    {"set forward by a day", 24 * HOUR_MS + 1000, 1000, false, true, 29 * MINUTE,
+	     90 * MINUTE},
+	    {"set forward by a day and some", 24 * HOUR_MS + 20 * MINUTE, 1000, false,
+	     true, 29 * MINUTE, 150 * MINUTE},
+	    {"set back by a day and some", -24 * HOUR_MS - 20 * MINUTE, 1000, false, true,
+	     29 * MINUTE, 150 * MINUTE},
+	    {"set back, and a long stop", -24 * HOUR_MS, 2 * HOUR_MS, false, false, 0, 0},
+	    {"a long stop", 2 * HOUR_MS, 2 * HOUR_MS, false, false, 0, 0},
+	    {"a boot that took a minute", 2 * MINUTE, MINUTE, true, true, 27 * MINUTE,
+	     88 * MINUTE},
+	    {"off for a long time, or a wrong clock", 240 * HOUR_MS, MINUTE, true, true,
+	     19 * MINUTE, 150 * MINUTE},
+	    {"off for a long time, up for as long", 8 * HOUR_MS, 4 * HOUR_MS, true, false,
+	     0, 0},
+	    {"the year 1970 after a boot", -NOW_MS + MINUTE, MINUTE, true, true,
+	     29 * MINUTE, 150 * MINUTE},
+	};
+	const char *ada = "user-hour:ada@example.org";
+	const char *seen = "roaming:ada@example.org";
 	struct state_parts parts = parts_new(100), again;
 	struct state_loaded loaded;
-	const char *ada = "user-hour:ada@example.org";
-	int64_t day_before_ms = NOW_MS - 24 * HOUR_MS - 1234567;
-	int64_t end_ms = day_before_ms - day_before_ms % HOUR_MS + 2 * HOUR_MS;
 
 	fill(&parts);
 	save(&parts, "state.json");
-	load("state.json", &again, day_before_ms, &loaded);
-	assert_int_equal(loaded.counters, 3);
-	assert_int_equal(
-	    ask(again.memory, ada, "", 5, false, day_before_ms).kind, OUTCOME_OVER);
-	/* One fits once the next bucket has begun to push out the first, all after it. */
-	assert_int_equal(
-	    ask(again.memory, ada, "", 5, true, end_ms - HOUR_MS / 2).kind, OUTCOME_FITS);
-	assert_int_equal(used(again.memory, ada, end_ms), 0);
-	assert_int_equal(
-	    ask(again.memory, "roaming:ada@example.org", "DE", 2, true, day_before_ms)
-		.results[0]
-		.used,
-	    2);
-	parts_free(&again);
-
-	/* A long stop: all has run out. */
-	load("state.json", &again, NOW_MS + 2 * HOUR_MS, &loaded);
-	assert_int_equal(loaded.counters, 0);
-	assert_int_equal(loaded.dropped, 3);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int64_t now_ms = NOW_MS + rows[i].wall_ms;
+		load_by(
+		    &again, now_ms,
+		    rows[i].steady_ms + (rows[i].boots ? 0 : 240 * HOUR_MS),
+		    rows[i].boots ? "second" : "first", &loaded);
+		struct store *store = again.memory;
+		bool over = ask(store, ada, "", 5, true, now_ms).kind == OUTCOME_OVER &&
+			    ask(store, seen, "ES", 2, true, now_ms).kind == OUTCOME_OVER;
+		if (over != rows[i].over || (!over && used(store, ada, now_ms) > 0))
+			fail_msg("%s: over: %d", rows[i].why, over);
+		if (over && ask(store, ada, "", 5, true, now_ms + rows[i].over_ms).kind !=
+				OUTCOME_OVER)
+			fail_msg("%s: free too soon", rows[i].why);
+		if (over && used(store, ada, now_ms + rows[i].ended_ms) > 0)
+			fail_msg("%s: held for too long", rows[i].why);
+		parts_free(&again);
+	}
 	parts_free(&parts);
-	parts_free(&again);
+}
+
+static void keep_block(void *context, const struct block *block)
+{
+	struct block *kept = context;
+
+	*kept = *block;
+}
+
+static void keep_login(void *context, const struct login *login)
+{
+	struct login *kept = context;
+
+	*kept = *login;
+}
+
+/* A block holds as long as it had left, a login is as old as it is. */
+static void what_moves_with_the_clock(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *why;
+		int64_t wall_s; /* since the file was written, and a minute passed */
+		bool boots;
+		int64_t moved_s;
+		size_t logins;
+	} rows[] = {
+	    {"not set", 60, false, 0, 1},
+	    {"set forward by an hour", 3660, false, 3600, 1},
+	    {"set back by an hour", -3540, false, -3600, 1},
+	    {"nobody knows, forward", 3660, true, 0, 1},
+	    {"nobody knows, back", -3540, true, 0, 0},
+	};
+	int64_t then_s = time(NULL);
+	const struct block block = {
+	    .kind = BLOCK_CLIENT,
+	    .subject = "192.0.2.66",
+	    .since_s = then_s,
+	    .until_s = then_s + 86400};
+	struct login login = {.at_s = then_s - 600, .user = "ada"};
+	struct state_parts parts = parts_new(100), again;
+	struct state_saved saved;
+	struct state_loaded loaded;
+
+	assert_int_equal(blocks_put(parts.blocks, &block), 0);
+	assert_true(ip_parse("2001:db8::1", 11, &login.ip));
+	assert_int_equal(logins_put(parts.logins, &login), 0);
+	assert_int_equal(
+	    state_file_save(
+		"state.json", &parts, &config, clock_at(then_s * 1000), &saved),
+	    0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct block got = {.since_s = 0};
+		struct login seen = {.at_s = 0};
+		load_by(
+		    &again, (then_s + rows[i].wall_s) * 1000,
+		    rows[i].boots ? 60000 : clock_at(then_s * 1000)->steady_ms + 60000,
+		    rows[i].boots ? "second" : "first", &loaded);
+		blocks_each(again.blocks, 0, keep_block, &got);
+		logins_each(again.logins, 0, keep_login, &seen);
+		if (got.since_s != block.since_s + rows[i].moved_s ||
+		    got.until_s != block.until_s + rows[i].moved_s)
+			fail_msg("%s: the block", rows[i].why);
+		if (loaded.logins != rows[i].logins ||
+		    loaded.dropped != 1 - rows[i].logins ||
+		    (loaded.logins > 0 && seen.at_s != login.at_s + rows[i].moved_s))
+			fail_msg("%s: the login", rows[i].why);
+		parts_free(&again);
+	}
+	parts_free(&parts);
 }
 
 static void more_than_fits(void **state)
@@ -668,7 +796,7 @@ static void more_than_fits(void **state)
 	}
 	save(&parts, "state.json");
 	assert_int_equal(
-	    state_file_load("state.json", &again, &config, NOW_MS, &loaded), 0);
+	    state_file_load("state.json", &again, &config, clock_at(NOW_MS), &loaded), 0);
 	assert_int_equal(loaded.counters + loaded.no_room, 500);
 	assert_int_equal(rows_in(&again), 50);
 	/* None that is up to its max went. */
@@ -809,7 +937,7 @@ static void lifted_before_it_was_read(void **state)
 	save(&parts, "state.json");
 	assert_true(blocks_remove(parts.blocks, BLOCK_CLIENT, "192.0.2.66"));
 	assert_int_equal(
-	    state_file_load("state.json", &parts, &config, NOW_MS, &loaded), 0);
+	    state_file_load("state.json", &parts, &config, clock_at(NOW_MS), &loaded), 0);
 	assert_int_equal(blocks_in(&parts), 0);
 	parts_free(&parts);
 }
@@ -841,7 +969,8 @@ static void memory(void **state)
 	assert_int_equal(stat("state.json", &st), 0);
 	assert_true(st.st_size > 30 * 1000 * 1000);
 	assert_int_equal(
-	    state_file_load("state.json", &again, &no_limits, NOW_MS, &loaded), 0);
+	    state_file_load("state.json", &again, &no_limits, clock_at(NOW_MS), &loaded),
+	    0);
 	assert_int_equal(loaded.dropped, COUNTERS);
 	long grown = peak_kib() - before;
 	/* Under 4 MiB, and what a sanitizer keeps beside it; the file has 30. */
@@ -866,7 +995,8 @@ int main(void)
 	    cmocka_unit_test(no_room_on_the_disk),
 	    cmocka_unit_test(folders),
 	    cmocka_unit_test(counters_without_a_limit),
-	    cmocka_unit_test(a_clock_set_back),
+	    cmocka_unit_test(clocks_that_were_set),
+	    cmocka_unit_test(what_moves_with_the_clock),
 	    cmocka_unit_test(more_than_fits),
 	    cmocka_unit_test(lifted_blocks),
 	    cmocka_unit_test(blocks_that_others_know),
