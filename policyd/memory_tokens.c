@@ -113,6 +113,7 @@ static void forget_oldest(struct tokens *tokens)
 		free(record->results.many);
 	tokens->first = position_after(tokens, 1);
 	tokens->count--;
+	tokens->forgotten++;
 	if (tokens->count == 0 || tokens->first / BLOCK_RECORDS != number)
 		block_release(tokens, number);
 }
@@ -144,6 +145,16 @@ void tokens_done(struct tokens *tokens)
 	*tokens = (struct tokens){0};
 }
 
+static void copy_outcome(const struct record *record, struct outcome *ret)
+{
+	ret->kind = record->kind;
+	ret->count = record->count;
+	memcpy(
+	    ret->results,
+	    record->count > INLINE_RESULTS ? record->results.many : record->results.few,
+	    record->count * sizeof(ret->results[0]));
+}
+
 bool tokens_find(
     const struct tokens *tokens, const uint64_t hash[static 2], struct outcome *ret)
 {
@@ -151,14 +162,21 @@ bool tokens_find(
 
 	if (position == 0)
 		return false;
-	const struct record *record = record_at(tokens, position - 1);
-	ret->kind = record->kind;
-	ret->count = record->count;
-	memcpy(
-	    ret->results,
-	    record->count > INLINE_RESULTS ? record->results.many : record->results.few,
-	    record->count * sizeof(ret->results[0]));
+	copy_outcome(record_at(tokens, position - 1), ret);
 	return true;
+}
+
+void tokens_get(
+    const struct tokens *tokens, uint64_t number, uint64_t ret_hash[static 2],
+    int64_t *ret_time_ms, struct outcome *ret)
+{
+	const struct record *record = record_at(
+	    tokens, position_after(tokens, (size_t)(number - tokens->forgotten)));
+
+	ret_hash[0] = record->hash[0];
+	ret_hash[1] = record->hash[1];
+	*ret_time_ms = record->time_ms;
+	copy_outcome(record, ret);
 }
 
 /* Half of the slots stay free. False: no memory, and no slot to spare. */

@@ -26,8 +26,9 @@ struct token_slot {
 
 struct tokens {
 	size_t count, max;
-	size_t first;    /* position of the oldest record */
-	size_t capacity; /* positions, from where they begin anew */
+	uint64_t forgotten; /* so many were, ever */
+	size_t first;       /* position of the oldest record */
+	size_t capacity;    /* positions, from where they begin anew */
 	struct token_block **blocks;
 	struct token_block *spare; /* one, so that a queue at rest allocates nothing */
 	struct token_slot *index;  /* open addressing */
@@ -46,6 +47,23 @@ static inline void tokens_prefetch(const struct tokens *tokens, uint64_t hash)
 /* False: not remembered. */
 bool tokens_find(
     const struct tokens *tokens, const uint64_t hash[static 2], struct outcome *ret);
+
+/* They are numbered as they come, for ever: the oldest that is remembered, and the next
+ * that will be. */
+static inline uint64_t tokens_oldest(const struct tokens *tokens)
+{
+	return tokens->forgotten;
+}
+
+static inline uint64_t tokens_next(const struct tokens *tokens)
+{
+	return tokens->forgotten + tokens->count;
+}
+
+/* The one of this number, between those two. */
+void tokens_get(
+    const struct tokens *tokens, uint64_t number, uint64_t ret_hash[static 2],
+    int64_t *ret_time_ms, struct outcome *ret);
 
 /* Remembers it; what is older than @keep_ms, or too much, is forgotten. Without memory
  * for it, or for what is older and must not go, it is not remembered. */

@@ -131,9 +131,16 @@ static void tell_loaded(const struct state *state, const struct state_loaded *lo
 {
 	log_info(
 	    "state file %s: %" PRIu64 " counters, %" PRIu64 " blocks, %" PRIu64
-	    " logins; %" PRIu64 " counters have ended or have no limit any more",
+	    " logins, outcomes of %" PRIu64 " charges; %" PRIu64
+	    " counters have ended or have no limit any more",
 	    state->shown, loaded->counters, loaded->blocks, loaded->logins,
-	    loaded->dropped);
+	    loaded->tokens, loaded->dropped);
+	if (loaded->ageless > 0)
+		log_warning(
+		    "state file %s: the clock stands before the time at which it was "
+		    "written, over a boot; %" PRIu64 " logins in it count no more, those "
+		    "clients have to log in anew; set the clock",
+		    state->shown, loaded->ageless);
 	if (loaded->skipped > 0)
 		log_warning(
 		    "state file %s:%" PRIu64 ": no record; %" PRIu64
@@ -193,6 +200,7 @@ static void load(struct state *state, const struct config *config)
 	struct state_clock now;
 
 	state_clock_read(&now);
+	state->parts.serves = state->running;
 	int r = state_file_load(state->path, &state->parts, config, &now, &loaded);
 
 	if (r == -ENOENT) {
@@ -253,8 +261,8 @@ static void save(struct state *state)
 	state->rest_ms = REST_FACTOR * (state->tried_ms - began_ms);
 	log_debug(
 	    "state file %s: saved %" PRIu64 " counters, %" PRIu64 " blocks, %" PRIu64
-	    " logins in %" PRId64 " ms",
-	    state->shown, saved.counters, saved.blocks, saved.logins,
+	    " logins, outcomes of %" PRIu64 " charges in %" PRId64 " ms",
+	    state->shown, saved.counters, saved.blocks, saved.logins, saved.tokens,
 	    state->tried_ms - began_ms);
 }
 

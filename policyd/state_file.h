@@ -23,10 +23,18 @@ struct state_parts {
 	struct store *memory; /* of store_memory_new() */
 	struct blocks *blocks;
 	struct logins *logins;
+	bool serves; /* loading: others use the parts already */
 };
 
+/*
+ * Tokens that are saved: the newest, about so many at most. Postfix asks again within
+ * some seconds: these are those of 4,000 charges a second. Each is 100 bytes of a file
+ * that is written anew after each block.
+ */
+#define STATE_TOKENS_MAX 20000
+
 struct state_saved {
-	uint64_t counters, blocks, lifted, logins;
+	uint64_t counters, tokens, blocks, lifted, logins;
 	const char *step; /* what failed, "write"; NULL: nothing */
 };
 
@@ -42,11 +50,11 @@ int state_file_save(
 int state_file_probe(const char *path, struct state_saved *ret);
 
 struct state_loaded {
-	uint64_t counters, blocks, lifted, logins;
-	uint64_t dropped; /* counters of limits that are no more, or that ended; logins of
-			     which nobody knows how old they are */
-	uint64_t no_room; /* the tables were full */
-	uint64_t skipped; /* lines that are no records */
+	uint64_t counters, tokens, blocks, lifted, logins;
+	uint64_t dropped;       /* counters of limits that are no more, or that ended */
+	uint64_t ageless;       /* logins of which nobody knows how old they are */
+	uint64_t no_room;       /* the tables were full */
+	uint64_t skipped;       /* lines that are no records */
 	uint64_t first_skipped; /* number of the first such line */
 	bool is_cut_off;        /* the last line is missing, or its count is another */
 };

@@ -32,6 +32,7 @@ struct loading {
 	struct state_loaded *result;
 	struct state_stop stop;
 	const struct state_clock *now;
+	bool takes_tokens; /* the store has the key of those that follow */
 };
 
 static void lines_fill(struct lines *lines)
@@ -99,6 +100,25 @@ static void load_counter(struct loading *loading, struct memory_counter *counter
 		result->no_room++;
 }
 
+/* Who uses the store already has tokens by its own key. */
+static void load_token_key(struct loading *loading, const uint64_t key[static 2])
+{
+	loading->takes_tokens = !loading->parts->serves;
+	if (loading->takes_tokens)
+		store_memory_take_token_key(loading->parts->memory, key);
+}
+
+static void load_token(struct loading *loading, struct memory_token *token)
+{
+	int64_t age_ms = loading->stop.then_ms - token->time_ms;
+
+	if (!loading->takes_tokens || age_ms > STORE_TOKEN_S * 1000)
+		return;
+	token->time_ms = loading->stop.now_ms - (age_ms > 0 ? age_ms : 0);
+	if (store_memory_put_token(loading->parts->memory, token) == 0)
+		loading->result->tokens++;
+}
+
 /* @r: of blocks_put() or logins_put(). */
 static void count_put(struct state_loaded *result, int r, uint64_t *ret_count)
 {
@@ -145,7 +165,7 @@ static void load_lifted(struct loading *loading, struct lifted_block *lifted)
 static void load_login(struct loading *loading, struct login *login)
 {
 	if (loading->stop.went_back) {
-		loading->result->dropped++;
+		loading->result->ageless++;
 		return;
 	}
 	login->at_s = moved_s(loading, login->at_s);
@@ -159,6 +179,12 @@ static void load_record(struct loading *loading, struct state_record *record)
 	switch (record->kind) {
 	case STATE_COUNTER:
 		load_counter(loading, &record->counter);
+		break;
+	case STATE_TOKEN_KEY:
+		load_token_key(loading, record->token_key);
+		break;
+	case STATE_TOKEN:
+		load_token(loading, &record->token);
 		break;
 	case STATE_BLOCK:
 		load_block(loading, &record->block);

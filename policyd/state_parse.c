@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/state_text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,10 @@
 enum field {
 	F_COUNTER,
 	F_SET,
+	F_TOKENS,
+	F_TOKEN,
+	F_OVER,
+	F_USED,
 	F_BLOCK,
 	F_LIFTED,
 	F_LOGIN,
@@ -57,9 +62,13 @@ static const struct {
     [F_AUTOMATIC] = {"automatic", FLAG}, [F_BY] = {"by", TEXT},
     [F_REASON] = {"reason", TEXT},       [F_AT] = {"at", NUMBER},
     [F_USER] = {"user", TEXT},           [F_LIFTED] = {"lifted", TEXT},
+    [F_TOKENS] = {"tokens", TEXT},       [F_TOKEN] = {"token", TEXT},
+    [F_OVER] = {"over", FLAG},           [F_USED] = {"used", TEXT},
     [F_MADE] = {"made", NUMBER},         [F_ENDS] = {"ends", NUMBER},
     [F_STAMP] = {"stamp", NUMBER},       [F_BASE] = {"base", NUMBER},
 };
+
+static_assert(FIELDS <= 32, "a set of fields is a number");
 
 /* The year 10000: milliseconds of it can be counted with. */
 #define TIME_MAX_S INT64_C(253402300800)
@@ -76,10 +85,11 @@ static const struct {
 #define LIFTED_FIELDS (BIT(F_LIFTED) | BIT(F_SUBJECT) | BIT(F_MADE) | BIT(F_ENDS))
 /* Blocks and lifted ones may have these besides. */
 #define SHARED_FIELDS (BIT(F_STAMP) | BIT(F_BASE))
+#define TOKEN_FIELDS  (BIT(F_TOKEN) | BIT(F_AT) | BIT(F_OVER) | BIT(F_USED))
 #define LOGIN_FIELDS  (BIT(F_LOGIN) | BIT(F_AT) | BIT(F_USER))
 
 struct string {
-	const char *text; /* in the line */
+	char *text; /* in the line */
 	size_t len;
 };
 
@@ -88,7 +98,7 @@ struct parsing {
 	unsigned present; /* set of fields */
 	struct string texts[FIELDS];
 	int64_t numbers[FIELDS];
-	bool automatic;
+	bool flags[FIELDS];
 	struct state_record *record;
 };
 
@@ -227,8 +237,8 @@ static int parse_value(struct parsing *p, enum field field)
 	case NUMBER:
 		return parse_number(p, &p->numbers[field]) ? 0 : -EINVAL;
 	case FLAG:
-		p->automatic = take_word(p, "true");
-		return p->automatic || take_word(p, "false") ? 0 : -EINVAL;
+		p->flags[field] = take_word(p, "true");
+		return p->flags[field] || take_word(p, "false") ? 0 : -EINVAL;
 	case TEXTS:
 		return parse_members(p, field == F_BEFORE);
 	}
@@ -316,9 +326,67 @@ static bool copy(struct string string, char *to, size_t size)
 	return true;
 }
 
+/* 32 hexadecimal digits. */
+static bool parse_digest(struct string string, uint64_t ret[static 2])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	ret[0] = ret[1] = 0;
+	if (string.len != 32)
+		return false;
+	for (size_t i = 0; i < 32; i++) {
+		const char *digit = memchr(digits, string.text[i], 16);
+		if (!digit)
+			return false;
+		ret[i / 16] = ret[i / 16] << 4 | (uint64_t)(digit - digits);
+	}
+	return true;
+}
+
+static int read_token_key(struct parsing *p)
+{
+	p->record->kind = STATE_TOKEN_KEY;
+	return parse_digest(p->texts[F_TOKENS], p->record->token_key) ? 0 : -EINVAL;
+}
+
+/* "3 200!3600" */
+static bool parse_results(struct parsing *p, struct outcome *ret)
+{
+	do {
+		int64_t used, after_s = 0;
+		if (ret->count == LIMITS_MAX || !parse_number(p, &used))
+			return false;
+		bool over = take(p, '!');
+		if (over && (!parse_number(p, &after_s) || after_s > UINT32_MAX))
+			return false;
+		ret->results[ret->count++] = (struct charge_result){
+		    .used = (uint64_t)used,
+		    .over = over,
+		    .retry_after_s = (uint32_t)after_s,
+		};
+	} while (p->at < p->end);
+	return true;
+}
+
 static bool is_time_ms(int64_t time_ms)
 {
 	return time_ms <= TIME_MAX_S * 1000;
+}
+
+static int read_token(struct parsing *p)
+{
+	struct memory_token *token = &p->record->token;
+	struct string used = p->texts[F_USED];
+	struct parsing results = {.at = used.text, .end = used.text + used.len};
+
+	token->time_ms = p->numbers[F_AT];
+	token->outcome.kind = p->flags[F_OVER] ? OUTCOME_OVER : OUTCOME_FITS;
+	token->outcome.count = 0;
+	if (!parse_digest(p->texts[F_TOKEN], token->digest) ||
+	    !is_time_ms(token->time_ms) || !parse_results(&results, &token->outcome))
+		return -EINVAL;
+	p->record->kind = STATE_TOKEN;
+	return 0;
 }
 
 static bool is_shared_time(const struct parsing *p)
@@ -335,7 +403,7 @@ static int read_block(struct parsing *p)
 	    .kind = block_kind_by_name(kind.text, kind.len),
 	    .since_s = p->numbers[F_SINCE],
 	    .until_s = p->numbers[F_UNTIL],
-	    .automatic = p->automatic,
+	    .automatic = p->flags[F_AUTOMATIC],
 	    .restored = true,
 	    .stamp_ms = p->numbers[F_STAMP],
 	    .base_ms = p->numbers[F_BASE],
@@ -401,6 +469,10 @@ int state_parse_record(char *line, size_t len, struct state_record *ret)
 		return read_counter(&p, false);
 	case SET_FIELDS:
 		return read_counter(&p, true);
+	case BIT(F_TOKENS):
+		return read_token_key(&p);
+	case TOKEN_FIELDS:
+		return read_token(&p);
 	case LOGIN_FIELDS:
 		return read_login(&p);
 	default:

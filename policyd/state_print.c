@@ -159,6 +159,38 @@ void state_print_counter(
 	    counter->window.current, counter->window.previous);
 }
 
+static void put_digest(struct state_text *text, const uint64_t digest[static 2])
+{
+	put_format(text, "\"%016" PRIx64 "%016" PRIx64 "\"", digest[0], digest[1]);
+}
+
+void state_print_token_key(
+    struct state_text *text, bool first, const uint64_t key[static 2])
+{
+	begin(text, first, "tokens");
+	put_digest(text, key);
+	put_word(text, "}");
+}
+
+void state_print_token(
+    struct state_text *text, bool first, const struct memory_token *token)
+{
+	const struct outcome *outcome = &token->outcome;
+
+	begin(text, first, "token");
+	put_digest(text, token->digest);
+	put_format(
+	    text, ", \"at\": %" PRId64 ", \"over\": %s, \"used\": \"", token->time_ms,
+	    outcome->kind == OUTCOME_OVER ? "true" : "false");
+	for (size_t i = 0; i < outcome->count; i++) {
+		const struct charge_result *result = &outcome->results[i];
+		put_format(text, i ? " %" PRIu64 : "%" PRIu64, result->used);
+		if (result->over)
+			put_format(text, "!%" PRIu32, result->retry_after_s);
+	}
+	put_word(text, "\"}");
+}
+
 static void put_shared(struct state_text *text, int64_t stamp_ms, int64_t base_ms)
 {
 	if (stamp_ms > 0)

@@ -23,6 +23,7 @@ struct saving {
 	struct memory_member *members; /* of a set that has aged */
 	size_t members_size;
 	uint64_t records;
+	uint64_t token_key[2];
 	const struct state_clock *now;
 	int fd;
 	int r; /* of the first failure */
@@ -144,6 +145,20 @@ static bool on_counter(void *context, const struct memory_counter *seen)
 	return take_record(saving);
 }
 
+static bool on_token(void *context, const struct memory_token *token)
+{
+	struct saving *saving = context;
+
+	if (saving->result->tokens == 0) {
+		state_print_token_key(
+		    &saving->text, saving->records == 0, saving->token_key);
+		saving->records++;
+	}
+	state_print_token(&saving->text, saving->records == 0, token);
+	saving->result->tokens++;
+	return take_record(saving);
+}
+
 /* Under the tables' lock: text alone, no file. */
 static void on_block(void *context, const struct block *block)
 {
@@ -172,6 +187,23 @@ static void on_login(void *context, const struct login *login)
 	saving->records++;
 }
 
+/*
+ * The tokens before the counters: what is charged in between is counted and has no token,
+ * so that its repetition is counted again. The other way round it would not be counted.
+ */
+static void write_store(struct saving *saving, struct store *memory)
+{
+	int64_t since_ms = saving->now->wall_ms - STORE_TOKEN_S * 1000;
+
+	store_memory_token_key(memory, saving->token_key);
+	int r =
+	    store_memory_each_token(memory, STATE_TOKENS_MAX, since_ms, on_token, saving);
+	if (r == 0)
+		r = store_memory_each(memory, on_counter, saving);
+	if (r < 0 && saving->r == 0)
+		saving->r = failed(saving->result, "write", r);
+}
+
 static void write_all(struct saving *saving, const struct state_parts *parts)
 {
 	int64_t now_s = saving->now->wall_ms / 1000;
@@ -183,11 +215,8 @@ static void write_all(struct saving *saving, const struct state_parts *parts)
 	flush(saving);
 	logins_each(parts->logins, now_s - LOGINS_KEEP_S, on_login, saving);
 	flush(saving);
-	if (saving->r == 0 && !saving->config->has_redis) {
-		int r = store_memory_each(parts->memory, on_counter, saving);
-		if (r < 0 && saving->r == 0)
-			saving->r = failed(saving->result, "write", r);
-	}
+	if (saving->r == 0 && !saving->config->has_redis)
+		write_store(saving, parts->memory);
 	state_print_tail(&saving->text, saving->records);
 	flush(saving);
 	if (saving->r == 0 && fsync(saving->fd) < 0)

@@ -19,13 +19,16 @@
  *	{"counter": "user-hour:ada@example.org", "window": 3600, "max": 200, "start": ...,
  *	"current": 3, "previous": 0},
  *	{"set": "roaming:ada@example.org", ..., "seen": ["DE"], "before": ["FR"]},
+ *	{"tokens": "KEY"},
+ *	{"token": "DIGEST", "at": ..., "over": false, "used": "3 200!3600"},
  *	{"block": "client", "subject": "192.0.2.1", "since": ..., "until": ..., ...},
  *	{"lifted": "client", "subject": "192.0.2.2", "made": ..., "ends": ...},
  *	{"login": "192.0.2.7", "at": ..., "user": "ada@example.org"}
- *	], "count": 5}
+ *	], "count": 7}
  *
- * (Each record on one line.) What was shared with other nodes has a "stamp" or a "base"
- * besides. Knows no file.
+ * (Each record on one line.) Of a token's charge, for each limit its use, and "!" and
+ * the seconds to wait where it was over. What was shared with other nodes has a "stamp"
+ *or a "base" besides. Knows no file.
  */
 
 #define STATE_VERSION 1
@@ -46,18 +49,32 @@ void state_print_head(struct state_text *text, const struct state_clock *now);
 /* Each record begins with the comma and line end that it needs; @first: the line end. */
 void state_print_counter(
     struct state_text *text, bool first, const struct memory_counter *counter);
+/* The key of the tokens that follow. */
+void state_print_token_key(
+    struct state_text *text, bool first, const uint64_t key[static 2]);
+void state_print_token(
+    struct state_text *text, bool first, const struct memory_token *token);
 void state_print_block(struct state_text *text, bool first, const struct block *block);
 void state_print_lifted(
     struct state_text *text, bool first, const struct lifted_block *lifted);
 void state_print_login(struct state_text *text, bool first, const struct login *login);
 void state_print_tail(struct state_text *text, uint64_t count);
 
-enum state_kind { STATE_COUNTER, STATE_BLOCK, STATE_LIFTED, STATE_LOGIN };
+enum state_kind {
+	STATE_COUNTER,
+	STATE_TOKEN_KEY,
+	STATE_TOKEN,
+	STATE_BLOCK,
+	STATE_LIFTED,
+	STATE_LOGIN,
+};
 
 /* A record as read; its texts lie in the line. All zero at first, reusable. */
 struct state_record {
 	enum state_kind kind;
 	struct memory_counter counter;
+	uint64_t token_key[2];
+	struct memory_token token;
 	struct block block;
 	struct lifted_block lifted;
 	struct login login;

@@ -27,6 +27,9 @@
 /* Smaller stores have one shard: 64 with a handful of keys each would fill unevenly. */
 #define SHARDED_FROM (SHARDS * 64)
 
+/* Tokens copied under one lock. */
+#define TOKENS_AT_ONCE 32
+
 /* Chains copied under one lock, for who looks at all counters. */
 #define CHAINS_AT_ONCE 32
 
@@ -38,12 +41,13 @@ struct counter_shard {
 
 struct token_shard {
 	alignas(64) pthread_mutex_t lock;
-	struct tokens tokens;
+	struct tokens tokens; /* counts its changes itself: tokens_next() */
 };
 
 struct memory {
 	struct store store;
-	uint64_t key[2]; /* random: strangers choose what is hashed */
+	uint64_t key[2];       /* random: strangers choose what is hashed */
+	uint64_t token_key[2]; /* another, which outlives the process */
 	size_t shards;
 	struct counter_shard counters[SHARDS];
 	struct token_shard tokens[SHARDS];
@@ -349,7 +353,7 @@ static void answer_once(
 {
 	struct question question UNINITIALIZED;
 	uint64_t hash[2];
-	siphash128(request->token, request->token_len, store->key, 1, 3, hash);
+	siphash128(request->token, request->token_len, store->token_key, 1, 3, hash);
 	struct token_shard *shard = &store->tokens[shard_of(store, hash[0])];
 
 	pthread_mutex_lock(&shard->lock);
@@ -585,6 +589,92 @@ int store_memory_put(
 	return r;
 }
 
+/* Copies some, from number *@at on; moves it on. Returns how many. */
+static size_t copy_tokens(
+    struct token_shard *shard, uint64_t *at, uint64_t end,
+    struct memory_token copied[static TOKENS_AT_ONCE])
+{
+	const struct tokens *tokens = &shard->tokens;
+	size_t count = 0;
+
+	pthread_mutex_lock(&shard->lock);
+	if (*at < tokens_oldest(tokens))
+		*at = tokens_oldest(tokens);
+	for (; *at < end && count < TOKENS_AT_ONCE; ++*at, count++)
+		tokens_get(
+		    tokens, *at, copied[count].digest, &copied[count].time_ms,
+		    &copied[count].outcome);
+	pthread_mutex_unlock(&shard->lock);
+	return count;
+}
+
+static bool show_tokens(
+    struct token_shard *shard, size_t most, int64_t since_ms,
+    struct memory_token copied[static TOKENS_AT_ONCE], memory_token_seen *seen,
+    void *context)
+{
+	pthread_mutex_lock(&shard->lock);
+	uint64_t at = tokens_oldest(&shard->tokens), end = tokens_next(&shard->tokens);
+	pthread_mutex_unlock(&shard->lock);
+	if (end - at > most)
+		at = end - most;
+	while (at < end) {
+		size_t count = copy_tokens(shard, &at, end, copied);
+		for (size_t i = 0; i < count; i++)
+			if (copied[i].time_ms >= since_ms && !seen(context, &copied[i]))
+				return false;
+	}
+	return true;
+}
+
+int store_memory_each_token(
+    struct store *base, size_t most, int64_t since_ms, memory_token_seen *seen,
+    void *context)
+{
+	struct memory *store = (struct memory *)base;
+	struct memory_token *copied = calloc(TOKENS_AT_ONCE, sizeof(*copied));
+	size_t most_each = (most + store->shards - 1) / store->shards;
+	bool goes_on = true;
+
+	if (!copied)
+		return -ENOMEM;
+	for (size_t n = 0; n < store->shards && goes_on; n++)
+		goes_on = show_tokens(
+		    &store->tokens[n], most_each, since_ms, copied, seen, context);
+	free(copied);
+	return goes_on ? 0 : -ECANCELED;
+}
+
+void store_memory_token_key(const struct store *base, uint64_t ret_key[static 2])
+{
+	const struct memory *store = (const struct memory *)base;
+
+	memcpy(ret_key, store->token_key, sizeof(store->token_key));
+}
+
+void store_memory_take_token_key(struct store *base, const uint64_t key[static 2])
+{
+	struct memory *store = (struct memory *)base;
+
+	memcpy(store->token_key, key, sizeof(store->token_key));
+}
+
+int store_memory_put_token(struct store *base, const struct memory_token *token)
+{
+	struct memory *store = (struct memory *)base;
+	struct token_shard *shard = &store->tokens[shard_of(store, token->digest[0])];
+	struct outcome known UNINITIALIZED;
+
+	pthread_mutex_lock(&shard->lock);
+	bool is_known = tokens_find(&shard->tokens, token->digest, &known);
+	if (!is_known)
+		tokens_add(
+		    &shard->tokens, token->digest, token->time_ms, STORE_TOKEN_S * 1000,
+		    &token->outcome);
+	pthread_mutex_unlock(&shard->lock);
+	return is_known ? -EEXIST : 0;
+}
+
 uint64_t store_memory_changes(struct store *base)
 {
 	struct memory *store = (struct memory *)base;
@@ -594,6 +684,9 @@ uint64_t store_memory_changes(struct store *base)
 		pthread_mutex_lock(&store->counters[i].lock);
 		changes += store->counters[i].changes;
 		pthread_mutex_unlock(&store->counters[i].lock);
+		pthread_mutex_lock(&store->tokens[i].lock);
+		changes += tokens_next(&store->tokens[i].tokens);
+		pthread_mutex_unlock(&store->tokens[i].lock);
 	}
 	return changes;
 }
@@ -640,7 +733,9 @@ int store_memory_new(size_t max_keys, struct store **ret)
 		pthread_mutex_init(&store->tokens[i].lock, NULL);
 	}
 	/* Up to 256 bytes come whole once the kernel's pool is ready. */
-	if (getrandom(store->key, sizeof(store->key), 0) != sizeof(store->key))
+	if (getrandom(store->key, sizeof(store->key), 0) != sizeof(store->key) ||
+	    getrandom(store->token_key, sizeof(store->token_key), 0) !=
+		sizeof(store->token_key))
 		return -EIO;
 	for (size_t i = 0; i < store->shards; i++) {
 		int r =

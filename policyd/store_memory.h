@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * The memory store's counters whole, for the state file: out of it while it serves, and
- * back into a new one. Only for what store_memory_new() made.
+ * The memory store's counters and tokens whole, for the state file: out of it while it
+ * serves, and back into a new one. Only for what store_memory_new() made.
  */
 
 struct memory_member {
@@ -46,5 +46,31 @@ int store_memory_each(struct store *store, memory_counter_seen *seen, void *cont
 int store_memory_put(
     struct store *store, const struct memory_counter *counter, int64_t now_ms);
 
-/* Grows whenever a counter changes. */
+/*
+ * A charge that was answered lately: its token's digest by a key that is the store's
+ * secret, like the texts that it stands for.
+ */
+struct memory_token {
+	uint64_t digest[2];
+	int64_t time_ms;
+	struct outcome outcome;
+};
+
+/* False: no more of them. */
+typedef bool memory_token_seen(void *context, const struct memory_token *token);
+
+/* Shows the newest tokens, about @most, and none of before @since_ms, the older ones
+ * first. As store_memory_each(). */
+int store_memory_each_token(
+    struct store *store, size_t most, int64_t since_ms, memory_token_seen *seen,
+    void *context);
+
+/* The key, and to take one over: before the store is asked for the first time. */
+void store_memory_token_key(const struct store *store, uint64_t ret_key[static 2]);
+void store_memory_take_token_key(struct store *store, const uint64_t key[static 2]);
+
+/* Adds one whose digest is by this store's key, the older ones first. 0 or -EEXIST. */
+int store_memory_put_token(struct store *store, const struct memory_token *token);
+
+/* Grows whenever a counter changes or a token is added. */
 uint64_t store_memory_changes(struct store *store);

@@ -414,6 +414,8 @@ static void flipped_bits(void **state)
 	"{\"counter\": \"user-hour:ada\", \"window\": 3600, \"max\": 5, "                \
 	"\"start\": 1767571200000, \"current\": 3, \"previous\": 0},\n"
 
+#define ONES "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 "
+
 static void lines_that_are_no_records(void **state)
 {
 	(void)state;
@@ -481,6 +483,24 @@ static void lines_that_are_no_records(void **state)
 	     "4102444800000, \"ends\": 4102444900000, \"stamp\": 999999999999999},"},
 	    {"a counter with a stamp",
 	     "{\"login\": \"192.0.2.1\", \"at\": 1, \"user\": \"\", \"stamp\": 1},"},
+	    {"a token that is too short",
+	     "{\"token\": \"00112233445566778899aabbccddeef\", \"at\": 1, \"over\": "
+	     "false, \"used\": \"1\"},"},
+	    {"a token of other letters",
+	     "{\"token\": \"00112233445566778899AABBCCDDEEFF\", \"at\": 1, \"over\": "
+	     "false, \"used\": \"1\"},"},
+	    {"an outcome of nothing",
+	     "{\"token\": \"00112233445566778899aabbccddeeff\", \"at\": 1, \"over\": "
+	     "false, \"used\": \"\"},"},
+	    {"an outcome with more behind it",
+	     "{\"token\": \"00112233445566778899aabbccddeeff\", \"at\": 1, \"over\": "
+	     "false, \"used\": \"1 x\"},"},
+	    {"a wait of 200 years",
+	     "{\"token\": \"00112233445566778899aabbccddeeff\", \"at\": 1, \"over\": "
+	     "true, \"used\": \"1!6400000000\"},"},
+	    {"65 limits", "{\"token\": \"00112233445566778899aabbccddeeff\", \"at\": 1, "
+			  "\"over\": true, \"used\": \"" ONES ONES "1\"},"},
+	    {"a key that is none", "{\"tokens\": \"\"},"},
 	    {"an escape that is none",
 	     "{\"login\": \"192.0.2.1\", \"at\": 1, \"user\": \"\\q\"},"},
 	};
@@ -496,7 +516,7 @@ static void lines_that_are_no_records(void **state)
 		load("state.json", &parts, NOW_MS, &loaded);
 		if (loaded.skipped != 1 || loaded.first_skipped != 2 ||
 		    loaded.counters != 1 ||
-		    loaded.blocks + loaded.lifted + loaded.logins != 0 ||
+		    loaded.blocks + loaded.lifted + loaded.logins + loaded.tokens != 0 ||
 		    loaded.is_cut_off || used(parts.memory, "user-hour:ada", NOW_MS) != 3)
 			fail_msg("%s: %d skipped", rows[i].why, (int)loaded.skipped);
 		parts_free(&parts);
@@ -775,7 +795,7 @@ static void what_moves_with_the_clock(void **state)
 		    got.until_s != block.until_s + rows[i].moved_s)
 			fail_msg("%s: the block", rows[i].why);
 		if (loaded.logins != rows[i].logins ||
-		    loaded.dropped != 1 - rows[i].logins ||
+		    loaded.ageless != 1 - rows[i].logins ||
 		    (loaded.logins > 0 && seen.at_s != login.at_s + rows[i].moved_s))
 			fail_msg("%s: the login", rows[i].why);
 		parts_free(&again);
@@ -803,6 +823,168 @@ static void more_than_fits(void **state)
 	for (int i = 0; i < 30; i++) {
 		snprintf(key, sizeof(key), "user-hour:u%d", i);
 		assert_int_equal(used(again.memory, key, NOW_MS), 1);
+	}
+	parts_free(&parts);
+	parts_free(&again);
+}
+
+/* ---- charges that were answered ---- */
+
+/* Charges one to each of @count limits of "0", "1"...: all but the first are soft. */
+static struct outcome charge(
+    struct store *store, const char *token, size_t count, uint64_t max, int64_t now_ms)
+{
+	struct outcome outcome = {.kind = OUTCOME_UNAVAILABLE};
+	struct charge charges[5];
+	const struct store_request request = {
+	    .token = token,
+	    .token_len = strlen(token),
+	    .charges = charges,
+	    .count = count,
+	    .now_ms = now_ms,
+	};
+
+	assert_true(count <= 5);
+	for (size_t i = 0; i < count; i++) {
+		charges[i] = (struct charge){
+		    .window_s = 3600, .amount = 1, .max = max, .hard = i == 0};
+		charges[i].key_len =
+		    (uint16_t)sprintf(charges[i].key, "user-hour:%zu@example.org", i);
+	}
+	store_ask(store, &request, keep, &outcome);
+	return outcome;
+}
+
+static void expect_same(const struct outcome *a, const struct outcome *b, const char *why)
+{
+	if (a->kind != b->kind || a->count != b->count)
+		fail_msg("%s: another outcome", why);
+	for (size_t i = 0; i < a->count; i++)
+		if (a->results[i].used != b->results[i].used ||
+		    a->results[i].over != b->results[i].over ||
+		    a->results[i].retry_after_s != b->results[i].retry_after_s)
+			fail_msg("%s: another result %zu", why, i);
+}
+
+/* Charges of one limit, of some, and of more than a record holds itself; one that is
+ * over, one that is over softly. */
+static void charges_are_answered_once(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *token;
+		size_t count;
+		uint64_t max;
+		enum outcome_kind kind;
+	} rows[] = {
+	    {"gw1/1", 1, 5, OUTCOME_FITS}, {"gw1/2", 2, 5, OUTCOME_FITS},
+	    {"gw1/3", 5, 5, OUTCOME_FITS}, {"gw1/4", 5, 1, OUTCOME_OVER},
+	    {"gw1/5", 3, 0, OUTCOME_OVER}, {"gw1/6", 1, 9, OUTCOME_FITS},
+	};
+	enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+	struct state_parts parts = parts_new(100), again, third;
+	struct outcome said[ROWS];
+	struct state_loaded loaded;
+
+	for (size_t i = 0; i < ROWS; i++) {
+		said[i] = charge(
+		    parts.memory, rows[i].token, rows[i].count, rows[i].max, NOW_MS);
+		assert_int_equal(said[i].kind, rows[i].kind);
+	}
+	save(&parts, "state.json");
+	load("state.json", &again, NOW_MS, &loaded);
+	assert_int_equal(loaded.tokens, ROWS);
+	assert_int_equal(loaded.skipped, 0);
+	save(&again, "state.json");
+	load("state.json", &third, NOW_MS, &loaded);
+	for (size_t i = 0; i < ROWS; i++) {
+		struct outcome second = charge(
+		    third.memory, rows[i].token, rows[i].count, rows[i].max, NOW_MS);
+		expect_same(&said[i], &second, rows[i].token);
+	}
+	assert_int_equal(used(third.memory, "user-hour:0@example.org", NOW_MS), 4);
+	charge(third.memory, "gw1/7", 1, 9, NOW_MS);
+	assert_int_equal(used(third.memory, "user-hour:0@example.org", NOW_MS), 5);
+	parts_free(&parts);
+	parts_free(&again);
+	parts_free(&third);
+}
+
+static void charges_of_long_ago(void **state)
+{
+	(void)state;
+	enum { MINUTE = 60 * 1000 };
+	struct state_parts parts = parts_new(100), again;
+	struct state_loaded loaded;
+	struct state_saved saved;
+
+	charge(parts.memory, "gw1/1", 1, 9, NOW_MS - 16 * MINUTE);
+	charge(parts.memory, "gw1/2", 1, 9, NOW_MS - 10 * MINUTE);
+	charge(parts.memory, "gw1/3", 1, 9, NOW_MS);
+	save(&parts, "state.json");
+	load("state.json", &again, NOW_MS + 6 * MINUTE, &loaded);
+	assert_int_equal(loaded.tokens, 1);
+	parts_free(&again);
+	/* By the clock that goes on; one that was set back makes none younger. */
+	load_by(&again, NOW_MS - HOUR_MS, 240 * HOUR_MS + 14 * MINUTE, "first", &loaded);
+	assert_int_equal(loaded.tokens, 1);
+	struct state_clock set_back = *clock_at(NOW_MS + 14 * MINUTE);
+	set_back.wall_ms = NOW_MS - HOUR_MS;
+	assert_int_equal(
+	    state_file_save("state.json", &again, &config, &set_back, &saved), 0);
+	assert_int_equal(saved.tokens, 1);
+	parts_free(&again);
+	load_by(&again, NOW_MS - HOUR_MS + 2 * MINUTE, MINUTE, "second", &loaded);
+	assert_int_equal(loaded.tokens, 0);
+	parts_free(&again);
+	parts_free(&parts);
+}
+
+/* A store that serves has tokens by a key of its own. */
+static void tokens_of_a_file_that_was_read_late(void **state)
+{
+	(void)state;
+	struct state_parts parts = parts_new(100), late = parts_new(100);
+	struct state_loaded loaded;
+
+	charge(parts.memory, "gw1/1", 1, 9, NOW_MS);
+	save(&parts, "state.json");
+	struct outcome said = charge(late.memory, "gw1/2", 1, 9, NOW_MS);
+	late.serves = true;
+	assert_int_equal(
+	    state_file_load("state.json", &late, &config, clock_at(NOW_MS), &loaded), 0);
+	assert_int_equal(loaded.tokens, 0);
+	assert_int_equal(loaded.skipped, 0);
+	struct outcome second = charge(late.memory, "gw1/2", 1, 9, NOW_MS);
+	expect_same(&said, &second, "its own");
+	parts_free(&parts);
+	parts_free(&late);
+}
+
+/* The newest are saved, and the file does not grow beyond them. */
+static void more_charges_than_are_saved(void **state)
+{
+	(void)state;
+	enum { MANY = 2 * STATE_TOKENS_MAX };
+	struct state_parts parts = parts_new(2 * MANY), again = parts_new(2 * MANY);
+	struct state_saved saved;
+	struct state_loaded loaded;
+	char token[32];
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(token, sizeof(token), "gw1/%d", i);
+		charge(parts.memory, token, 1, 2 * MANY, NOW_MS - MANY + i);
+	}
+	assert_int_equal(
+	    state_file_save("state.json", &parts, &config, clock_at(NOW_MS), &saved), 0);
+	assert_in_range(saved.tokens, STATE_TOKENS_MAX * 9 / 10, STATE_TOKENS_MAX + 64);
+	assert_int_equal(
+	    state_file_load("state.json", &again, &config, clock_at(NOW_MS), &loaded), 0);
+	assert_int_equal(loaded.tokens, saved.tokens);
+	for (int i = MANY - 1000; i < MANY; i++) {
+		snprintf(token, sizeof(token), "gw1/%d", i);
+		struct outcome outcome = charge(again.memory, token, 1, 2 * MANY, NOW_MS);
+		assert_int_equal(outcome.results[0].used, i + 1);
 	}
 	parts_free(&parts);
 	parts_free(&again);
@@ -998,6 +1180,10 @@ int main(void)
 	    cmocka_unit_test(clocks_that_were_set),
 	    cmocka_unit_test(what_moves_with_the_clock),
 	    cmocka_unit_test(more_than_fits),
+	    cmocka_unit_test(charges_are_answered_once),
+	    cmocka_unit_test(charges_of_long_ago),
+	    cmocka_unit_test(tokens_of_a_file_that_was_read_late),
+	    cmocka_unit_test(more_charges_than_are_saved),
 	    cmocka_unit_test(lifted_blocks),
 	    cmocka_unit_test(blocks_that_others_know),
 	    cmocka_unit_test(lifted_before_it_was_read),
