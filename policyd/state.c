@@ -223,11 +223,10 @@ static void load(struct state *state, const struct config *config)
 
 /* ---- saving ---- */
 
-static bool has_changed(struct state *state, const struct config *config)
+static bool has_changed(struct state *state)
 {
 	return state->saved.records != records_changed(state) ||
-	       (!config->has_redis &&
-		state->saved.counters != store_memory_changes(state->parts.memory));
+	       state->saved.counters != store_memory_changes(state->parts.memory);
 }
 
 static void save(struct state *state)
@@ -242,7 +241,7 @@ static void save(struct state *state)
 	state->rest_ms = SAVE_MS;
 	if (!state->loaded)
 		load(state, config);
-	if (!state->loaded || (!state->failure && !has_changed(state, config)))
+	if (!state->loaded || (!state->failure && !has_changed(state)))
 		return;
 	/* What changes while it is written may be missing in it. */
 	note_known(state);

@@ -39,8 +39,9 @@ struct state_saved {
 };
 
 /*
- * Leaves out counters that have run out, those of limits that @config has not, and, with
- * Redis, all. 0 or a negative errno; the old file is then as it was.
+ * Leaves out counters that have run out and those of limits that @config has not. With
+ * Redis they are what this node counted while it was away. 0 or a negative errno; the old
+ * file is then as it was.
  */
 int state_file_save(
     const char *path, const struct state_parts *parts, const struct config *config,

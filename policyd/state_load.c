@@ -27,7 +27,6 @@ struct lines {
 
 struct loading {
 	const struct state_parts *parts;
-	const struct config *config;
 	struct known_limits known;
 	struct state_loaded *result;
 	struct state_stop stop;
@@ -87,7 +86,7 @@ static void load_counter(struct loading *loading, struct memory_counter *counter
 	uint64_t use = counter->distinct
 			   ? distinct_use(&window, counter->window_s, stop->then_ms)
 			   : window_use(&window, counter->window_s, stop->then_ms);
-	if (loading->config->has_redis || use == 0 ||
+	if (use == 0 ||
 	    !limit_is_known(&loading->known, counter->key, counter->key_len)) {
 		result->dropped++;
 		return;
@@ -254,8 +253,7 @@ int state_file_load(
     const char *path, const struct state_parts *parts, const struct config *config,
     const struct state_clock *now, struct state_loaded *ret)
 {
-	struct loading loading = {
-	    .parts = parts, .config = config, .now = now, .result = ret};
+	struct loading loading = {.parts = parts, .now = now, .result = ret};
 	struct lines lines = {.buf = NULL};
 
 	*ret = (struct state_loaded){0};

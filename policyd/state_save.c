@@ -16,7 +16,6 @@
 #define LUMP 65536
 
 struct saving {
-	const struct config *config;
 	struct state_text text;
 	struct state_saved *result;
 	struct known_limits known;
@@ -215,7 +214,7 @@ static void write_all(struct saving *saving, const struct state_parts *parts)
 	flush(saving);
 	logins_each(parts->logins, now_s - LOGINS_KEEP_S, on_login, saving);
 	flush(saving);
-	if (saving->r == 0 && !saving->config->has_redis)
+	if (saving->r == 0)
 		write_store(saving, parts->memory);
 	state_print_tail(&saving->text, saving->records);
 	flush(saving);
@@ -245,7 +244,7 @@ int state_file_save(
     const char *path, const struct state_parts *parts, const struct config *config,
     const struct state_clock *now, struct state_saved *ret)
 {
-	struct saving saving = {.config = config, .now = now, .result = ret};
+	struct saving saving = {.now = now, .result = ret};
 	char name[PATH_MAX];
 
 	*ret = (struct state_saved){0};

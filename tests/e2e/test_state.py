@@ -134,6 +134,17 @@ def test_a_charge_is_not_repeated_over_a_restart(kept):
     assert record["current"] + record["previous"] == 3
 
 
+def test_what_was_counted_without_redis_outlives_a_restart(kept):
+    """Redis is away all the time: the node counts alone, and goes on from there."""
+    kept.daemon.allow("error: redis|warning: redis|error: Redis")
+    away = {"redis": {"servers": [f"unix:{kept.daemon.top}/none"]}}
+    kept.start(**away)
+    kept.use_up()
+    kept.daemon.stop()
+    kept.start(**away)
+    assert kept.is_used_up()
+
+
 def test_counters_of_limits_that_are_no_more_go(kept):
     kept.start()
     kept.use_up()
