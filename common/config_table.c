@@ -618,7 +618,9 @@ const struct config_option config_options[] = {
      .fallback = "\"/var/lib/postern/state.json\"",
      .flags = OPTION_EMPTY_OK,
      .offset = AT(policyd.state),
-     .help = "File in which counters, blocks and logins survive a restart; \"\" is off."},
+     .help = "File in which counters, blocks and logins survive a restart, and beside it "
+	     "FILE.names, in which what DNS names in host lists stood for does, for a "
+	     "day; \"\" is off."},
     {.path = "policyd.status",
      .type = OPTION_ENDPOINT,
      .fallback = "\"127.0.0.1:8725\"",

@@ -98,6 +98,19 @@ int names_start(bool quiet, struct names **ret)
 	return names_new(&names_times, quiet ? say_nothing : say, ret);
 }
 
+int names_keep_beside(struct names *names, const char *state, bool save_too)
+{
+	char *path;
+
+	if (state[0] == '\0')
+		return 0;
+	if (asprintf(&path, "%s.names", state) < 0)
+		return -ENOMEM;
+	int r = names_keep(names, path, save_too);
+	free(path);
+	return r;
+}
+
 void names_resolve_once(struct config *config)
 {
 	struct taken taken = {0};

@@ -25,3 +25,10 @@ void names_resolve_once(struct config *config);
 
 /* names_new() with the times and the log of a daemon; @quiet: another process tells. */
 int names_start(bool quiet, struct names **ret);
+
+/*
+ * names_keep() beside a daemon's state file @state, in @state.names; "": nothing is kept.
+ * A host that is known by a DNS name alone must not turn into a stranger because this
+ * process is young and DNS is away.
+ */
+int names_keep_beside(struct names *names, const char *state, bool save_too);

@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -39,9 +38,6 @@
  * a row it must be. */
 #define LOOK_MS     1000
 #define STUCK_LOOKS 3
-
-/* Behind milter.dkim.state: what names in relay.hosts stand for. */
-#define NAMES_SUFFIX ".names"
 
 struct child {
 	const char *config_path;
@@ -103,19 +99,6 @@ static int watch_dns(struct child *child, struct generation *generation)
 	uint64_t waited_ms = (metrics_clock_ns() - began_ns) / 1000000;
 	gate_wait(child->gate, (uint32_t)(waited_ms < wait_ms ? wait_ms - waited_ms : 0));
 	return r;
-}
-
-/*
- * A relay host that is known by a DNS name alone must not turn into a stranger, whose
- * mail leaves unsigned, because this process is young and DNS is away.
- */
-static int keep_names(struct child *child, const struct config *config)
-{
-	char path[PATH_MAX];
-	if (config->milter.dkim.state[0] == '\0')
-		return 0;
-	snprintf(path, sizeof(path), "%s" NAMES_SUFFIX, config->milter.dkim.state);
-	return names_keep(child->names, path, child->first);
 }
 
 /* NULL: all is in the log. @consequence ends the sentence about a broken file. */
@@ -416,7 +399,8 @@ int child_main(const char *config_path, bool first, bool to_syslog)
 	log_set_level(generation->config->log.level);
 	log_notices(&child, generation->config);
 	if (names_start(!first, &child.names) < 0 ||
-	    keep_names(&child, generation->config) < 0 ||
+	    names_keep_beside(child.names, generation->config->milter.dkim.state, first) <
+		0 ||
 	    gate_new(say, first, &child.gate) < 0 || watch_dns(&child, generation) < 0 ||
 	    generation_slot_new(generation, &child.slot) < 0) {
 		log_error("not started: out of memory");

@@ -312,6 +312,8 @@ static int start(
 	if (r == 0)
 		r = names_start(false, &daemon->names);
 	if (r == 0)
+		r = names_keep_beside(daemon->names, config->policyd.state, true);
+	if (r == 0)
 		r = names_take_config(daemon->names, config, NAMES_ALL);
 	if (r < 0) {
 		config_unref(config);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Host-list entries that come from DNS, in a running postern-policyd."""
 
+import json
 import os
 import pathlib
 import re
@@ -26,7 +27,8 @@ NO_ANSWER = r"warning: .*it matches nobody until DNS gives a good answer"
 def dns():
     server = NameServer()
     yield server
-    server.stop()
+    if server.process.poll() is None:
+        server.stop()
 
 
 @pytest.fixture
@@ -213,6 +215,49 @@ def test_the_milter_knows_its_relay_hosts_while_dns_is_away(milter_at_rest, dns)
     daemon.daemon.stop()
     daemon.daemon.start()
     assert_signed()
+
+
+def test_what_names_stand_for_outlives_a_restart(policyd, dns, tmp_path):
+    """DNS is dead when the daemon is started again: who relayed still does, and who was
+    blocked or excepted still is; for a day."""
+    for line in ("a.example A 60 192.0.2.1", "bad.example A 60 192.0.2.66",
+                 "out.example A 60 192.0.2.70"):
+        dns.say(f"add {line}")
+    state = tmp_path / "state.json"
+    hosts = ["a.example/a", "192.0.2.64/26", "!out.example/a"]
+    daemon = policyd(hosts, timeout="200ms", block={"hosts": ["bad.example/a"]},
+                     policyd={"state": str(state)})
+    daemon.allow("the last good answer is kept|" + NO_ANSWER)
+
+    def assert_as_before():
+        assert ask(daemon, "192.0.2.1") == ask(daemon, "192.0.2.71") == GRANTED
+        assert ask(daemon, "192.0.2.66").startswith(b"action=554 5.7.1")
+        assert ask(daemon, "192.0.2.70") == ask(daemon, "192.0.2.2") == UNDECIDED
+
+    assert_as_before()
+    daemon.stop()
+    file = tmp_path / "state.json.names"
+    assert file.stat().st_mode & 0o7777 == 0o600
+    dns.stop()
+    daemon.start()
+    assert_as_before()
+    # A name that it does not know yet: whom it grants, or excepts, nobody can tell.
+    daemon.stop()
+    daemon.configure(relay={"hosts": hosts + ["new.example/a"]}, **daemon.settings)
+    daemon.start()
+    assert ask(daemon, "192.0.2.1") == GRANTED
+    assert ask(daemon, "192.0.2.2").startswith(DEFERRED)
+    daemon.stop()
+    # A day later.
+    kept = json.loads(file.read_text())
+    assert {name["name"] for name in kept["names"]} == {
+        "a.example/a", "bad.example/a", "out.example/a"}
+    for name in kept["names"]:
+        name["good"] -= 86400
+    file.write_text(json.dumps(kept))
+    daemon.start()
+    for ip in ("192.0.2.1", "192.0.2.70", "192.0.2.71"):
+        assert ask(daemon, ip).startswith(DEFERRED), ip
 
 
 def test_explain_asks_dns(policyd, dns):
