@@ -143,6 +143,7 @@ static const struct bucket {
 struct series {
 	enum metric metric;
 	uint32_t cell;
+	atomic_bool is_gone; /* until it is asked for again */
 	char labels[2][LABEL_MAX];
 };
 
@@ -221,8 +222,24 @@ uint32_t metrics_series(enum metric metric, const char *label, const char *label
 		    &arena->series_count, count + 1, memory_order_release);
 		found = count;
 	}
+	if (found != METRICS_NO_SERIES)
+		arena->series[found].is_gone = false;
 	pthread_mutex_unlock(&arena->lock);
 	return found;
+}
+
+void metrics_keep(enum metric metric, const uint32_t *series, size_t count)
+{
+	assert(rows[metric].type == GAUGE);
+	lock();
+	for (uint32_t i = 1; i < arena->series_count; i++) {
+		bool is_kept = arena->series[i].metric != metric;
+		for (size_t n = 0; n < count && !is_kept; n++)
+			is_kept = series[n] == i;
+		if (!is_kept)
+			arena->series[i].is_gone = true;
+	}
+	pthread_mutex_unlock(&arena->lock);
 }
 
 void metrics_add(uint32_t series, uint64_t amount)
@@ -443,7 +460,7 @@ static int print_all(
 	for (unsigned metric = 0; metric < METRICS; metric++) {
 		bool first = true;
 		for (uint32_t i = 1; i < count; i++) {
-			if (arena->series[i].metric != metric)
+			if (arena->series[i].metric != metric || arena->series[i].is_gone)
 				continue;
 			if (first && head)
 				head(out, &rows[metric]);

@@ -58,6 +58,12 @@ void metrics_add(uint32_t series, uint64_t amount);
 /* A gauge that one place sets. */
 void metrics_set(uint32_t series, uint64_t value);
 
+/*
+ * Of @metric, a gauge, these series alone are printed from now on: those that a reload
+ * took away would say something for ever. One that is asked for again is back.
+ */
+void metrics_keep(enum metric metric, const uint32_t *series, size_t count);
+
 /* A histogram. */
 void metrics_observe(uint32_t series, uint64_t ns);
 

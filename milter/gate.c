@@ -470,15 +470,18 @@ static void load(struct gate *gate, struct gate_view *view)
 
 static void open_series(struct gate_view *view)
 {
+	uint32_t series[SERIES_MAX];
 	size_t count = 0;
 	for (size_t i = 0; i < view->pairs_count && count < SERIES_MAX; i++) {
 		struct gate_pair *pair = &view->pairs[i];
 		if (!needs_dns(pair))
 			continue;
-		pair->series = metrics_series(
+		pair->series = series[count++] = metrics_series(
 		    METRIC_DKIM_KEY_PUBLISHED, pair->key->name, pair->domain);
-		count++;
+		count_pair(pair); /* one that was gone had another value */
 	}
+	/* Also what was there before this process. */
+	metrics_keep(METRIC_DKIM_KEY_PUBLISHED, series, count);
 }
 
 static void take_offer(struct gate *gate, struct gate_view *view)

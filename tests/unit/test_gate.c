@@ -370,6 +370,12 @@ static void test_another_file_is_another_key(void **state)
 	    view_of(configure("\"n\"", ", \"state\": \"dkim.json\"", OLD, NEW));
 	take(gate, last, WAIT_MS);
 	gate_free(gate);
+	char *page;
+	size_t page_len;
+	assert_int_equal(metrics_print(&page, &page_len), 0);
+	assert_non_null(strstr(page, "published{key=\"n\",domain=\"a.example\"} 0"));
+	assert_null(strstr(page, "published{key=\"o\""));
+	free(page);
 	json_t *root = json_load_file("dkim.json", 0, NULL);
 	json_t *records = json_object_get(root, "records");
 	assert_int_equal(json_array_size(records), 1);

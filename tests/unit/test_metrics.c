@@ -58,6 +58,42 @@ static void a_series_is_its_labels(void **state)
 	assert_int_equal(metrics_value(swapped), 0);
 }
 
+static uint32_t published(const char *key, const char *domain)
+{
+	return metrics_series(METRIC_DKIM_KEY_PUBLISHED, key, domain);
+}
+
+static void what_a_reload_took_away_is_not_told(void **state)
+{
+	(void)state;
+	uint32_t series[] = {published("a", "a.example"), published("b", "a.example")};
+	metrics_set(series[0], 1);
+	metrics_set(series[1], 1);
+	metrics_add(metrics_series(METRIC_POLICY_REQUESTS, "RCPT", NULL), 7);
+
+	metrics_keep(METRIC_DKIM_KEY_PUBLISHED, &series[1], 1);
+	char *text = page();
+	assert_has(text, "published{key=\"b\",domain=\"a.example\"} 1\n", "one stays");
+	assert_has(text, "requests_total{state=\"RCPT\"} 7\n", "another metric");
+	assert_null(strstr(text, "key=\"a\""));
+	free(text);
+	assert_int_equal(metrics_print_html(&text, &(size_t){0}), 0);
+	assert_null(strstr(text, "key=a "));
+	free(text);
+
+	metrics_keep(METRIC_DKIM_KEY_PUBLISHED, NULL, 0);
+	text = page();
+	assert_null(strstr(text, "postern_dkim_key_published"));
+	free(text);
+
+	assert_int_equal(published("a", "a.example"), series[0]);
+	metrics_set(series[0], 0);
+	text = page();
+	assert_has(text, "published{key=\"a\",domain=\"a.example\"} 0\n", "it is back");
+	assert_null(strstr(text, "key=\"b\""));
+	free(text);
+}
+
 static void the_page_is_what_prometheus_reads(void **state)
 {
 	(void)state;
@@ -260,6 +296,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(a_series_is_its_labels, fresh),
+	    cmocka_unit_test_setup(what_a_reload_took_away_is_not_told, fresh),
 	    cmocka_unit_test_setup(the_page_is_what_prometheus_reads, fresh),
 	    cmocka_unit_test_setup(histograms_are_cumulative, fresh),
 	    cmocka_unit_test_setup(labels_cannot_leave_their_quotes, fresh),
