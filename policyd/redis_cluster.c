@@ -11,7 +11,6 @@
 #include <string.h>
 
 #define PAUSE_LONGEST_MS 1000
-#define PAUSE_MEND_MS    5000
 
 struct member {
 	struct redis_node *node;
@@ -265,7 +264,7 @@ static uint32_t pause_ms(const struct redis_cluster *cluster)
 {
 	uint32_t ms = REDIS_CLUSTER_PAUSE_MS;
 	if (cluster->fault.result == REDIS_CONFIGURATION)
-		ms = PAUSE_MEND_MS;
+		ms = PAUSE_LONGEST_MS;
 	else
 		for (unsigned i = 1; i < cluster->rounds && ms < PAUSE_LONGEST_MS; i++)
 			ms *= 2;

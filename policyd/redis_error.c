@@ -78,13 +78,19 @@ static const struct redis_error errors[] = {
 #define COUNT (sizeof(errors) / sizeof(errors[0]))
 _Static_assert(COUNT <= REDIS_ERRORS_MAX, "rows have a bit each");
 
-/* Redis before 7: "ERR Error running script (call to f_...): @user_script:1: -OOM ...".
- */
+/* Redis before 7: "ERR Error running script (call to f_...): @user_script:1: -OOM ...",
+ * and without a code what its ACL does not allow there. */
 static const char *inner_error(const char *text, size_t len, size_t *ret_len)
 {
 	static const char outer[] = "ERR Error running script", mark[] = ": -";
+	static const char denied[] = "The user executing the script";
+	static const char row[] = "ERR The user executing the script";
 	if (len < sizeof(outer) || memcmp(text, outer, sizeof(outer) - 1) != 0)
 		return NULL;
+	if (memmem(text, len, denied, sizeof(denied) - 1)) {
+		*ret_len = sizeof(row) - 1;
+		return row;
+	}
 	const char *found = memmem(text, len, mark, sizeof(mark) - 1);
 	if (!found)
 		return NULL;

@@ -125,7 +125,7 @@ static uint32_t pause_ms(const struct redis_node *node)
 {
 	uint32_t ms = REDIS_RETRY_FIRST_MS;
 	if (node->fault.result == REDIS_CONFIGURATION)
-		return redis_jitter_ms(REDIS_RETRY_MEND_MS);
+		ms = REDIS_RETRY_LONGEST_MS;
 	for (unsigned i = 1; i < node->failures && ms < REDIS_RETRY_LONGEST_MS; i++)
 		ms *= 2;
 	return redis_jitter_ms(ms < REDIS_RETRY_LONGEST_MS ? ms : REDIS_RETRY_LONGEST_MS);

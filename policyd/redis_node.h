@@ -6,18 +6,18 @@
 
 /*
  * One server, kept connected: connects, and connects again after a growing pause with
- * jitter; slowly where somebody must mend something first. Calls that come while the
- * first attempt is under way, or the first after a loss, wait as long as they have time;
- * when that failed new ones are not taken until the server is back.
+ * jitter; slowly at once where somebody must mend something first. Calls that come while
+ * the first attempt is under way, or the first after a loss, wait as long as they have
+ * time; when that failed new ones are not taken until the server is back.
  */
 
 struct redis_node;
 
-/* Pauses between attempts: doubling. A server that is back is found within the longest
- * and its jitter. */
+/* Pauses between attempts, the second half of each by chance: doubling, the longest at
+ * once where somebody must mend something first. Who is back, or mended, is found within
+ * the longest. */
 #define REDIS_RETRY_FIRST_MS   50
 #define REDIS_RETRY_LONGEST_MS 1000
-#define REDIS_RETRY_MEND_MS    5000
 
 struct redis_node_events {
 	void (*up)(void *context, struct redis_node *node);

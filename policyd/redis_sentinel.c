@@ -13,7 +13,6 @@
 /* Between two rounds in which nobody could say. */
 #define PAUSE_FIRST_MS   100
 #define PAUSE_LONGEST_MS 1000
-#define PAUSE_MEND_MS    5000
 
 struct redis_sentinel {
 	struct event_base *base;
@@ -75,7 +74,7 @@ static uint32_t pause_ms(const struct redis_sentinel *sentinel)
 {
 	uint32_t ms = PAUSE_FIRST_MS;
 	if (sentinel->fault.result == REDIS_CONFIGURATION)
-		ms = PAUSE_MEND_MS;
+		ms = PAUSE_LONGEST_MS;
 	else
 		for (unsigned i = 1; i < sentinel->rounds && ms < PAUSE_LONGEST_MS; i++)
 			ms *= 2;

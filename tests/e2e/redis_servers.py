@@ -3,10 +3,15 @@
 
 Each lives in a folder of its own under the one that is given, on free ports, and is
 ended by its pid. The client speaks RESP 2, so that no package is needed for it.
+
+POSTERN_REDIS names a folder whose redis-server is used instead of the machine's.
 """
 
+import os
+import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -14,6 +19,14 @@ from private_mail.ports import free_port
 from private_mail.process import Process
 
 SLOTS = 16384
+
+SERVER = os.path.join(os.environ.get("POSTERN_REDIS", ""), "redis-server")
+
+
+def is_before_7():
+    """Redis 6: without some settings that tests use."""
+    said = subprocess.run([SERVER, "--version"], capture_output=True, text=True, check=True)
+    return int(re.search(r"v=(\d+)", said.stdout)[1]) < 7
 
 
 class RedisError(Exception):
@@ -165,7 +178,7 @@ class RedisServer:
         return self.process.pid
 
     def _argv(self, file):
-        return ["redis-server", file]
+        return [SERVER, file]
 
     def start(self, wait=True):
         """Starts it; a file that Sentinel or CONFIG REWRITE changed is written anew."""
@@ -223,7 +236,7 @@ class Sentinel(RedisServer):
     SENTINEL = True
 
     def _argv(self, file):
-        return ["redis-server", file, "--sentinel"]
+        return [SERVER, file, "--sentinel"]
 
 
 class WatchedPair:
@@ -294,12 +307,16 @@ class Cluster:
     """Masters that share the slots evenly, without replicas."""
 
     def __init__(self, folder, masters=3, **options):
-        self.servers = []
+        self.servers, self.buses = [], []
+        old = is_before_7()
         for i in range(masters):
-            server = RedisServer(
+            bus = free_port()
+            # Before 7 the port on which the nodes talk cannot be chosen.
+            chosen = {"port": bus - 10000} if old else {"cluster_port": bus}
+            self.buses.append(bus)
+            self.servers.append(RedisServer(
                 folder / f"node{i}", cluster_enabled="yes", cluster_node_timeout=1000,
-                cluster_port=free_port(), cluster_require_full_coverage="no", **options)
-            self.servers.append(server)
+                cluster_require_full_coverage="no", **chosen, **options))
 
     @property
     def addresses(self):
@@ -310,12 +327,11 @@ class Cluster:
             server.start()
         share = -(-SLOTS // len(self.servers))
         for i, server in enumerate(self.servers):
-            server.command("CLUSTER", "ADDSLOTSRANGE", i * share,
-                           min((i + 1) * share, SLOTS) - 1)
+            server.command("CLUSTER", "ADDSLOTS",
+                           *range(i * share, min((i + 1) * share, SLOTS)))
             server.command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
-        for server in self.servers[1:]:
-            self.servers[0].command("CLUSTER", "MEET", "127.0.0.1", server.port,
-                                    server.options["cluster-port"])
+        for server, bus in zip(self.servers[1:], self.buses[1:]):
+            self.servers[0].command("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
         wait_until(self.is_ok, "the cluster is complete")
         return self
 

@@ -9,10 +9,16 @@ import threading
 import time
 
 import pytest
-from redis_servers import RedisError, wait_until
+from redis_servers import RedisError, is_before_7, wait_until
 
 # Beside other work on two cores; what the daemon promises is 2 s.
 RECOVERY_S = 2.0
+
+
+def connections(server):
+    """How many it has seen, this one included."""
+    facts = server.command("INFO", "stats")
+    return int(facts.split("total_connections_received:")[1].split("\r")[0])
 
 
 def test_a_call_is_answered(link, redis_server):
@@ -191,18 +197,15 @@ def test_a_slow_server_keeps_its_connection(link, redis_server):
     server = redis_server()
     probe = link(servers=[server.address])
     probe.good("PING")
-    clients = server.command("INFO", "stats")
-    before = clients.split("total_connections_received:")[1].split("\r")[0]
+    before = connections(server)
     server.command("CLIENT", "PAUSE", 200, "ALL")
     answer = probe.call("INCR", "a")
     assert (answer["result"], answer["error"]) == ("unavailable", "no answer in time")
     # The late reply belongs to nobody, and nobody else gets it.
     took, answer = probe.until_good("GET", "a")
     assert answer["reply"] in (None, "1") and took < RECOVERY_S
-    after = server.command("INFO", "stats")
     # Two connections of this test's own client.
-    assert int(after.split("total_connections_received:")[1].split("\r")[0]) == \
-        int(before) + 2
+    assert connections(server) == before + 2
 
 
 def test_pauses_longer_than_patience(link, redis_server):
@@ -233,15 +236,12 @@ def test_credentials(link, redis_server, tmp_path, password, expected):
     assert "error:" in line and "redis.password_file" in line
     answer = probe.call("PING")
     assert answer["result"] == "configuration" and expected in answer["error"]
-    # No storm: somebody has to mend this first.
-    errors = server.command("INFO", "stats")
-    tried = int(errors.split("total_connections_received:")[1].split("\r")[0])
-    deadline = time.monotonic() + 1.5
-    while time.monotonic() < deadline:
+    # No storm, whoever asks: somebody has to mend this first.
+    start, tried = time.monotonic(), connections(server)
+    while time.monotonic() - start < 1:
         assert probe.call("PING")["result"] == "configuration"
-    errors = server.command("INFO", "stats")
-    again = int(errors.split("total_connections_received:")[1].split("\r")[0])
-    assert again - tried <= 2, "one of these is this test's own"
+    again = connections(server) - tried - 1
+    assert again <= (time.monotonic() - start) / 0.5 + 1
     # A reload with the right one is heard at once.
     secret = tmp_path / "secret"
     secret.write_text("right")
@@ -311,7 +311,14 @@ def test_a_database_that_is_not_there(link, redis_server):
 
 def test_maxclients(link, redis_server):
     server = redis_server(maxclients=2)
-    holders = [server.client(), server.client()]
+    holders = []
+
+    def hold():
+        holders.append(server.client())
+        return holders[-1].command("PING")
+    # The test's own last connection may not be gone yet, and be one of the two.
+    for n in (1, 2):
+        wait_until(hold, f"connection {n} is there")
     probe = link(servers=[server.address])
     probe.wait_log("max number of clients|closed the connection")
     assert probe.call("PING")["result"] == "unavailable"
@@ -321,6 +328,7 @@ def test_maxclients(link, redis_server):
     assert took < RECOVERY_S
 
 
+@pytest.mark.skipif(is_before_7(), reason="nothing is answered in so short a while")
 def test_loading(link, redis_at_rest):
     server = redis_at_rest(save="3600 1", loading_process_events_interval_bytes=1024)
     server.start()
@@ -424,7 +432,7 @@ def test_no_replicas(link, redis_server):
 
 
 def test_a_busy_script(link, redis_server):
-    server = redis_server(busy_reply_threshold=100)
+    server = redis_server(lua_time_limit=100)
     probe = link(servers=[server.address])
     probe.good("PING")
     with server.client() as busy, server.client() as killer:

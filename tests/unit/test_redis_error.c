@@ -80,6 +80,10 @@ static const struct {
      "ERR The user executing the script can't run this command or subcommand script: "
      "0f4e, on @user_script:1.",
      REDIS_CONFIGURATION, REDIS_ACTION_ANSWER, true},
+    {"the same of Redis 6",
+     "ERR Error running script (call to f_0f4e): @user_script:1: @user_script: 1: The "
+     "user executing the script can't run this command or subcommand",
+     REDIS_CONFIGURATION, REDIS_ACTION_ANSWER, true},
     {"the same of Redis 7.2",
      "ERR ACL failure in script: User postern has no permissions to run the 'time' "
      "command",
