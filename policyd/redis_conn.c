@@ -19,6 +19,15 @@
 
 #include <hiredis/hiredis.h>
 
+/* The reader's stack and its hooks have other types in 0.14 and in 1.x. */
+#if HIREDIS_MAJOR < 1
+typedef int array_count;
+#define READ_TASK(reader) (&(reader)->rstack[(reader)->ridx])
+#else
+typedef size_t array_count;
+#define READ_TASK(reader) ((reader)->task[(reader)->ridx])
+#endif
+
 /* How often an open connection looks at its clocks. */
 #define TICK_MS 250
 
@@ -52,7 +61,7 @@ struct redis_conn {
 	struct redis_dial *dial;
 	redisContext *redis;
 	redisReplyObjectFunctions functions;
-	void *(*create_array)(const redisReadTask *, int);
+	void *(*create_array)(const redisReadTask *, array_count);
 	size_t elements, bytes; /* of the reply that is being read */
 	struct event *readable, *writable, *flush, *timer;
 
@@ -530,7 +539,7 @@ static void login_begin(struct redis_conn *conn)
 
 /* Before memory is taken for what a server announces. The reader hands on where it
  * stands; its root task has no parent. */
-static void *create_array(const redisReadTask *task, int count)
+static void *create_array(const redisReadTask *task, array_count count)
 {
 	struct redis_conn *conn = task->privdata;
 
@@ -544,7 +553,7 @@ static void *create_array(const redisReadTask *task, int count)
 static bool announces_too_much(const redisReader *reader)
 {
 	char digits[24];
-	if (reader->ridx < 0 || reader->rstack[reader->ridx].type != REDIS_REPLY_STRING)
+	if (reader->ridx < 0 || READ_TASK(reader)->type != REDIS_REPLY_STRING)
 		return false;
 	size_t len = reader->len - reader->pos;
 	if (len >= sizeof(digits))

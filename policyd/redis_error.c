@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/redis_error.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,7 @@ static const struct redis_error *find(const char *text, size_t len)
 const struct redis_error *redis_error_find(const char *text, size_t len)
 {
 	size_t inner_len = 0;
+	assert(text);
 	const char *inner = inner_error(text, len, &inner_len);
 	if (inner) {
 		const struct redis_error *error = find(inner, inner_len);
