@@ -76,8 +76,14 @@ static void print_name(const char *key)
 	printf("  %s%*s  ", shown, width < 20 ? 20 - width : 0, "");
 }
 
-/* "2026-11-21 04:10:17, failed: c.json:1:1: ..."; other objects as "kind redis, up yes".
- */
+static void print_mark(const char *between, bool good, const char *text)
+{
+	printf(
+	    "%s%s%s%s", between, paint(good ? PAINT_GOOD : PAINT_BAD), text,
+	    paint(PAINT_PLAIN));
+}
+
+/* "2026-11-21 04:10:17, error ..., failed"; "redis, up"; "signed 3, masked 0". */
 static void print_object(json_t *object)
 {
 	const json_t *ok = json_object_get(object, "ok");
@@ -89,6 +95,12 @@ static void print_object(json_t *object)
 	{
 		if (value == ok)
 			continue;
+		if (strcmp(key, "up") == 0) {
+			bool up = json_is_true(value);
+			print_mark(between, up, up ? "up" : "down");
+			between = ", ";
+			continue;
+		}
 		printable(name, sizeof(name), key, strlen(key));
 		bool bare = strcmp(key, "time") == 0 || strcmp(key, "kind") == 0;
 		printf("%s%s%s", between, bare ? "" : name, bare ? "" : " ");
@@ -96,9 +108,8 @@ static void print_object(json_t *object)
 		between = ", ";
 	}
 	if (ok)
-		printf(
-		    "%s%s%s%s", between, paint(json_is_true(ok) ? PAINT_GOOD : PAINT_BAD),
-		    json_is_true(ok) ? "good" : "failed", paint(PAINT_PLAIN));
+		print_mark(
+		    between, json_is_true(ok), json_is_true(ok) ? "good" : "failed");
 	putchar('\n');
 }
 

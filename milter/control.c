@@ -68,12 +68,12 @@ static json_t *status(struct control *control)
 	struct generation *generation = generation_slot_get(control->slot);
 	const struct config *config = generation->config;
 	return json_pack(
-	    "{s:s, s:s, s:i, s:I, s:s, s:s, s:i, s:o, s:o, s:o}", "program",
+	    "{s:s, s:s, s:i, s:I, s:s, s:s, s:i, s:o, s:o, s:I, s:o}", "program",
 	    "postern-milter", "version", POSTERN_VERSION, "pid", (int)getpid(), "since",
 	    (json_int_t)control->since_s, "hostname", config->hostname, "configuration",
 	    config->file, "children", (int)config->milter.children, "last_reload",
-	    last_reload(control), "messages", messages(), "keys",
-	    gate_status(control->gate));
+	    last_reload(control), "messages", messages(), "received_masked",
+	    (json_int_t)counts_received_masked(), "keys", gate_status(control->gate));
 }
 
 static void on_command(

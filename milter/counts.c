@@ -60,3 +60,9 @@ void counts_masked(size_t fields)
 	counts_init();
 	metrics_add(masked, fields);
 }
+
+uint64_t counts_received_masked(void)
+{
+	counts_init();
+	return metrics_value(masked);
+}

@@ -27,3 +27,5 @@ uint64_t counts_messages(enum counted_message what);
 const char *counts_message_name(enum counted_message what);
 void counts_signature(enum dkim_algorithm algorithm);
 void counts_masked(size_t fields);
+/* Received fields of all signed and unsigned messages, of all processes of the arena. */
+uint64_t counts_received_masked(void);

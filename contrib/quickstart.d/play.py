@@ -77,6 +77,7 @@ def play(stage):
 
 def explain_keeping(stage):
     ports = stage.mail.postfix.ports
+    command, options = stage.postern.command_path, f"-c {stage.postern.configuration}"
     print(f"""
 It goes on running, for you to talk to:
 
@@ -84,6 +85,8 @@ It goes on running, for you to talk to:
     port 587     127.0.0.1:{ports['submission']}   users: ada@example.org, password lovelace
     port 465     127.0.0.1:{ports['submissions']}          bob@example.org, password cratchit
     configuration  {stage.postern.configuration}
+    look           {command} status {options}
+                   {command} usage {options}
     reload         kill -HUP {stage.postern.policyd.process.pid} {stage.postern.milter.process.pid}
     queue          postqueue -c {stage.mail.postfix.config} -p
     stop           kill {os.getpid()}""")

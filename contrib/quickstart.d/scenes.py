@@ -3,6 +3,7 @@
 
 from private_mail import dkim_check
 from private_mail.system import RELAY_HOST, STRANGER
+from private_mail.workspace import SERVICE_USER
 
 import side_by_side
 
@@ -33,12 +34,15 @@ def prepare(stage):
     """Writes the configuration and starts the daemons on it."""
     stage.blocked = stage.postern.etc / "blocked_senders"
     stage.blocked.write_text(BLOCKED)
+    run = stage.workspace.directory("run", owner=SERVICE_USER)
     stage.postern.start({
+        "policyd": {"control": f"unix:{run}/policyd"},
         "relay": {"hosts": [RELAY_HOST]},
         "block": {"senders": ["file:blocked_senders"]},
         "limits": [{"name": "user-hour", "per": "user", "count": "messages",
                     "max": LIMIT, "window": "1h", "over": "defer"}],
-        "milter": {"mask": {"upstream": "mask", "remove": ["X-Originating-IP"]}},
+        "milter": {"control": f"unix:{run}/milter",
+                   "mask": {"upstream": "mask", "remove": ["X-Originating-IP"]}},
     })
     print("\nA Postfix of its own, with the lines of contrib/postfix, Postern wired into "
           "it,\nDovecot for its users and a sink for what leaves. It serves example.org.")
@@ -47,6 +51,15 @@ def prepare(stage):
 def tell(client, since=0):
     for side, text in client.transcript[since:]:
         print(f"   {side}: {text}")
+
+
+def operate(stage, *words):
+    """The operator's command, as it is typed, and what it prints."""
+    done = stage.postern.command(*words, "-c", stage.postern.configuration)
+    print(f"   # postern {' '.join(words)}")
+    for line in (done.stdout + done.stderr).splitlines():
+        print(f"   {line}")
+    return done
 
 
 def expect(condition, what):
@@ -149,6 +162,15 @@ def limit(stage):
         print(f"   message {number}: {str(replies[-1])}")
     expect([reply.code for reply in replies] == [250] * (LIMIT - 1) + [451],
            "five accepted, the sixth stays with the client, which tries again later")
+    print("\n   The operator sees it, and sets it back:\n")
+    usage = operate(stage, "usage", "ada@example.org")
+    reset = operate(stage, "reset", "ada@example.org")
+    expect("user-hour" in usage.stdout and reset.returncode == 0, "her window is empty again")
+    with stage.mail.user() as client:
+        reply = client.message("ada@example.org", ["joe@outside.example"],
+                               small_mail("ada@example.org"))
+    print(f"   message 6: {reply}")
+    expect(reply.code == 250, "accepted")
 
 
 def block_and_reload(stage):

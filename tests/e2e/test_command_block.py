@@ -151,7 +151,7 @@ def test_status_for_people(daemon, postern):
     lines = done.stdout.splitlines()
     assert lines[0] == "postern-policyd: up"
     shown = dict(line.strip().split("  ", 1) for line in lines if line.startswith("  "))
-    assert shown["blocks"].strip() == "1" and shown["store"].strip() == "memory, up yes"
+    assert shown["blocks"].strip() == "1" and shown["store"].strip() == "memory, up"
     assert shown["last reload"].endswith(", good")
     assert 'postern-milter: no answer: milter.control is ""' in done.stdout
 

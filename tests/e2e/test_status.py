@@ -284,6 +284,17 @@ def non_readers(page, stop):
             held.pop(0).close()
 
 
+def insist(page, path):
+    """The page is still there for who asks as one should: when the mad ones open more
+    connections than it serves, the oldest has to go, which may be ours."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return page.get(path)
+        except (OSError, http.client.HTTPException):
+            assert time.monotonic() < deadline
+
+
 @pytest.mark.threads
 @pytest.mark.parametrize("mad", [half_requests, scrapes, huge_urls, posts, non_readers],
                          ids=lambda function: function.__name__)
@@ -305,8 +316,7 @@ def test_mad_clients_cost_no_decision(shown, mad):
     thread.start()
     try:
         load.wait_for(2000)
-        # The page is still there for who asks as one should.
-        assert page.get("/healthz") == (200, "ok\n")
+        assert insist(page, "/healthz") == (200, "ok\n")
         more = daemon.descriptors() - descriptors
         grown = daemon.resident_kib() - before
     finally:
@@ -321,9 +331,11 @@ def test_mad_clients_cost_no_decision(shown, mad):
 
 # ---- the milter ----
 
-def test_milter_counts_on_one_page(mail, postern, sink):
+def test_milter_counts_on_one_page(mail, postern_at_rest, sink):
     port = free_port()
-    daemons = postern(milter={"status": f"127.0.0.1:{port}", "children": 3})
+    daemons = postern_at_rest
+    daemons.start({"milter": {"status": f"127.0.0.1:{port}", "children": 3,
+                              "control": f"unix:{daemons.keys}/control"}})
     page = Page(f"127.0.0.1:{port}")
     for n in range(6):
         with mail.user("ada@example.org") as client:
@@ -334,7 +346,9 @@ def test_milter_counts_on_one_page(mail, postern, sink):
         samples = page.metrics()
         assert samples['postern_milter_messages_total{result="signed"}'] == n + 1
     assert samples['postern_dkim_signatures_total{algorithm="rsa-sha256"}'] == 6
-    assert samples["postern_received_masked_total"] >= 6
+    assert samples["postern_received_masked_total"] == 6
+    told = daemons.command("status", "-c", daemons.configuration).stdout
+    assert "signed 6, unsigned 0, masked 0" in told and "received masked       6\n" in told
     assert samples['postern_milter_messages_total{result="refused"}'] == 0
     assert samples["postern_config_last_reload_successful"] == 1
     assert "postern_policy_requests_total" not in page.get("/metrics")[1]
