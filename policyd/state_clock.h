@@ -24,9 +24,11 @@
 struct state_clock {
 	int64_t wall_ms;
 	int64_t steady_ms;         /* since the boot; it only goes forward */
-	char boot[STATE_BOOT_MAX]; /* which boot; "": not known */
+	char boot[STATE_BOOT_MAX]; /* which boot, 32 digits; "": not known */
 };
 
+/* The boot from POSTERN_BOOT_ID, which a service manager sets whose sandbox hides it, or
+ * from /proc. */
 void state_clock_read(struct state_clock *ret);
 
 struct state_stop {

@@ -5,6 +5,7 @@ the file cannot be written or read."""
 import itertools
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -132,6 +133,22 @@ def test_a_charge_is_not_repeated_over_a_restart(kept):
     kept.daemon.stop()
     (record,) = kept.records()
     assert record["current"] + record["previous"] == 3
+
+
+def test_a_clock_that_was_set_frees_nobody(kept):
+    """The file as if it had been written by a clock a day and some behind, or ahead."""
+    kept.start()
+    kept.use_up()
+    for hours in (25, -25):
+        kept.daemon.stop()
+        whole = kept.file.read_text()
+        assert '"boot": ' in whole.splitlines()[0]
+        moved = re.sub(
+            r'"(time|start|at)": (\d+)',
+            lambda found: f'"{found[1]}": {int(found[2]) - hours * 3600000}', whole)
+        kept.file.write_text(moved)
+        kept.start()
+        assert kept.is_used_up()
 
 
 def test_what_was_counted_without_redis_outlives_a_restart(kept):

@@ -73,10 +73,35 @@ static void the_clock_itself(void **state)
 	state_clock_read(&one);
 	state_clock_read(&two);
 	assert_string_equal(one.boot, two.boot);
-	assert_null(strchr(one.boot, '\n'));
+	assert_int_equal(strspn(one.boot, "0123456789abcdef"), 32);
 	assert_true(one.wall_ms > SAVED && one.steady_ms > 0);
 	state_stop_set(&one, &two, &stop);
 	assert_int_equal(stop.set_ms, 0);
+}
+
+static void boots_that_are_told(void **state)
+{
+	static const struct {
+		const char *why, *told, *boot;
+	} rows[] = {
+	    {"as systemd writes it", "00112233445566778899aabbccddeeff",
+	     "00112233445566778899aabbccddeeff"},
+	    {"as the kernel does", "00112233-4455-6677-8899-aabbccddeeff\n",
+	     "00112233445566778899aabbccddeeff"},
+	    {"nothing", "", ""},
+	    {"too short", "00112233445566778899aabbccddeef", ""},
+	    {"something else", "first boot of the day, says the administrator", ""},
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct state_clock clock;
+		setenv("POSTERN_BOOT_ID", rows[i].told, 1);
+		state_clock_read(&clock);
+		if (strcmp(clock.boot, rows[i].boot) != 0)
+			fail_msg("%s: \"%s\"", rows[i].why, clock.boot);
+	}
+	unsetenv("POSTERN_BOOT_ID");
 }
 
 static int64_t below(unsigned *seed, int64_t limit)
@@ -158,6 +183,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(stops),
 	    cmocka_unit_test(the_clock_itself),
+	    cmocka_unit_test(boots_that_are_told),
 	    cmocka_unit_test(no_move_frees),
 	    cmocka_unit_test(what_was_not_set_stays),
 	};
