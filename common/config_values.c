@@ -144,10 +144,13 @@ const char *check_country_code(const char *text)
 
 const char *check_limit_name(const char *text)
 {
-	size_t len = strlen(text);
-	if (len > 64 || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
-		return "a name of 1 to 64 characters a-z, 0-9 and -";
-	return NULL;
+	bool good = strlen(text) <= 64;
+	for (const char *p = text; *p; p++) {
+		bool alnum = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
+			     (*p >= 'A' && *p <= 'Z');
+		good = good && (alnum || strchr("-_.", *p));
+	}
+	return good ? NULL : "a name of 1 to 64 letters, digits, \"-\", \"_\" and \".\"";
 }
 
 const char *check_domain_entry(const char *text)

@@ -78,6 +78,11 @@ static const char *address_subject(
 		strcpy(ret, "<>");
 		return null_too ? NULL : expected;
 	}
+	/* As in an address list; one label is rather half an address. */
+	if (len < ADDRESS_TEXT_MAX && !memchr(text, '@', len) && memchr(text, '.', len)) {
+		ret[0] = '@';
+		return domain_canonical(text, len, ret + 1) > 0 ? NULL : expected;
+	}
 	address_canonical(text, len, config->recipient_delimiter, &address);
 	if (address.kind != ADDRESS_OK || address.domain_len == 0)
 		return expected;

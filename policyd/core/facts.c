@@ -11,19 +11,23 @@ static bool slice_is(struct slice slice, const char *text)
 	return slice.len == strlen(text) && memcmp(slice.data, text, slice.len) == 0;
 }
 
-/* A decimal number; @missing when absent, empty, malformed or above @max. */
-static uint64_t number(struct slice slice, uint64_t max, uint64_t missing)
+/* A decimal number; @missing when absent, empty or malformed, @beyond when above @max. */
+static uint64_t number(
+    struct slice slice, uint64_t max, uint64_t missing, uint64_t beyond)
 {
 	uint64_t value = 0;
+	bool is_beyond = false;
 
-	if (slice.len == 0 || slice.len > 19)
+	if (slice.len == 0)
 		return missing;
 	for (size_t i = 0; i < slice.len; i++) {
 		if (slice.data[i] < '0' || slice.data[i] > '9')
 			return missing;
-		value = value * 10 + (uint64_t)(slice.data[i] - '0');
+		uint64_t digit = (uint64_t)(slice.data[i] - '0');
+		is_beyond = is_beyond || __builtin_mul_overflow(value, 10, &value) ||
+			    __builtin_add_overflow(value, digit, &value);
 	}
-	return value <= max ? value : missing;
+	return is_beyond || value > max ? beyond : value;
 }
 
 static enum request_context context_of(struct slice context)
@@ -174,13 +178,15 @@ void facts_read(
 	ret->context = context_of(request->policy_context);
 	set_client(request, &ret->client);
 	set_country(config, ret);
-	ret->server_port = (uint16_t)number(request->server_port, UINT16_MAX, 0);
+	ret->server_port = (uint16_t)number(request->server_port, UINT16_MAX, 0, 0);
 	ret->authenticated =
 	    request->sasl_username.len > 0 || request->sasl_method.len > 0;
 	ret->encrypted = request->encryption_protocol.len > 0;
-	ret->size = number(request->size, UINT64_MAX, 0);
+	ret->size = number(request->size, UINT64_MAX, 0, UINT64_MAX);
 	ret->recipient_count =
-	    complete ? (uint32_t)number(request->recipient_count, UINT32_MAX, 1) : 0;
+	    complete
+		? (uint32_t)number(request->recipient_count, UINT32_MAX, 1, UINT32_MAX)
+		: 0;
 	if (complete && ret->recipient_count == 0)
 		ret->recipient_count = 1;
 	ret->instance = request->instance;

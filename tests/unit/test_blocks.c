@@ -91,11 +91,14 @@ static void subjects(void **state)
 	    {BLOCK_SENDER, "\"ada\"@example.org", "ada@example.org", NULL},
 	    {BLOCK_SENDER, "@Example.org.", "@example.org", NULL},
 	    {BLOCK_SENDER, ".Example.org", ".example.org", NULL},
+	    {BLOCK_SENDER, "B\303\274cher.Example", "@xn--bcher-kva.example", NULL},
+	    {BLOCK_SENDER, "example.org ada", NULL, "expected ada@example.org"},
 	    {BLOCK_SENDER, "<>", "<>", NULL},
 	    {BLOCK_SENDER, "", NULL, "or <>"},
 	    {BLOCK_SENDER, "ada", NULL, "expected ada@example.org"},
 	    {BLOCK_SENDER, "@", NULL, "expected ada@example.org"},
 	    {BLOCK_RECIPIENT, "bob@example.net", "bob@example.net", NULL},
+	    {BLOCK_RECIPIENT, "example.net.", "@example.net", NULL},
 	    {BLOCK_RECIPIENT, "<>", NULL, "is no recipient"},
 	};
 	struct config *config = rules();

@@ -447,16 +447,15 @@ static void limits(void **state)
 	     "c.json:1:13: limits[0]: \"max\" is missing\n"
 	     "c.json:1:17: limits[1]: the number 1, expected an object { ... }\n"},
 	    {"names",
-	     "{\"limits\": [{\"name\": \"User\", \"per\": \"user\", \"count\": "
+	     "{\"limits\": [{\"name\": \"User_hour.2/x\", \"per\": \"user\", \"count\": "
 	     "\"messages\", "
 	     "\"max\": 1, \"window\": \"1h\", \"over\": \"warn\"},\n"
 	     "{\"name\": \"b\", \"per\": \"user\", \"count\": \"messages\", \"max\": 1, "
 	     "\"window\": \"1h\", \"over\": \"warn\"},\n"
 	     "{\"name\": \"b\", \"per\": \"user\", \"count\": \"messages\", \"max\": 1, "
 	     "\"window\": \"1h\", \"over\": \"warn\"}]}",
-	     "c.json:1:22: limits[0].name: the string \"User\", expected a name of 1 to "
-	     "64 "
-	     "characters a-z, 0-9 and -\n"
+	     "c.json:1:22: limits[0].name: the string \"User_hour.2/x\", expected a "
+	     "name of 1 to 64 letters, digits, \"-\", \"_\" and \".\"\n"
 	     "c.json:3:10: limits[2].name: \"b\" is another limit's name too, at "
 	     "c.json:2:1\n"},
 	    {"per and window",

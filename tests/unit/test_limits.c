@@ -23,7 +23,7 @@ struct row {
 	bool shadow, at_data, refused, anonymous;
 	const char *client, *sender, *recipient;
 	enum country_state country;
-	uint64_t size;
+	const char *size, *recipients;
 	/* Wanted; want NULL: silent. */
 	const char *want; /* the key */
 	uint64_t amount;
@@ -80,9 +80,33 @@ static const struct row rows[] = {
      .state = STATE_END_OF_MESSAGE,
      .per = PER_CLIENT,
      .count = COUNT_BYTES,
-     .size = UINT64_MAX,
+     .size = "9999999999999999999",
      .want = "l:192.0.2.1",
      .amount = WINDOW_USE_MAX,
+     .answers = true},
+    {.why = "more bytes than a number of ours holds are many, not none",
+     .state = STATE_END_OF_MESSAGE,
+     .per = PER_CLIENT,
+     .count = COUNT_BYTES,
+     .size = "18446744073709551617",
+     .want = "l:192.0.2.1",
+     .amount = WINDOW_USE_MAX,
+     .answers = true},
+    {.why = "a size that is no number is none",
+     .state = STATE_END_OF_MESSAGE,
+     .per = PER_CLIENT,
+     .count = COUNT_BYTES,
+     .size = "-5",
+     .want = "l:192.0.2.1",
+     .amount = 1,
+     .answers = true},
+    {.why = "more recipients than a number of ours holds",
+     .state = STATE_END_OF_MESSAGE,
+     .per = PER_CLIENT,
+     .count = COUNT_RECIPIENTS,
+     .recipients = "4294967297",
+     .want = "l:192.0.2.1",
+     .amount = UINT32_MAX,
      .answers = true},
     {.why = "per recipient: RCPT charges",
      .state = STATE_RCPT,
@@ -240,7 +264,6 @@ static void make_facts(
     const struct row *row, const struct config *config, struct facts *ret)
 {
 	struct request request = {.state = row->state};
-	char size[24];
 
 	request.client_address = slice(row->client ? row->client : "192.0.2.1");
 	if (!row->sender)
@@ -248,13 +271,11 @@ static void make_facts(
 	else if (row->sender[0] != '-')
 		request.sender = slice(row->sender);
 	request.recipient = slice(row->recipient ? row->recipient : "bob@example.net");
-	request.recipient_count = slice("7");
+	request.recipient_count = slice(row->recipients ? row->recipients : "7");
 	if (!row->anonymous)
 		request.sasl_username = slice("ada@example.org");
-	if (row->size > 0) {
-		snprintf(size, sizeof(size), "%llu", 9999999999999999999ULL);
-		request.size = slice(size);
-	}
+	if (row->size)
+		request.size = slice(row->size);
 	facts_read(config, &request, ret);
 	ret->country_state = row->country;
 	strcpy(ret->country, "DE");
