@@ -124,6 +124,16 @@ static int open_pipe(int fds[2])
 	return fds[0] < 0 || fds[1] < 0 ? -1 : 0;
 }
 
+/* Where there is nothing to give the child must not find what somebody left open there
+ * when we were started. */
+static void give(posix_spawn_file_actions_t *actions, int fd, int number)
+{
+	if (fd >= 0)
+		posix_spawn_file_actions_adddup2(actions, fd, number);
+	else
+		posix_spawn_file_actions_addclose(actions, number);
+}
+
 static int spawn(const struct children *all, struct child *child, int command, int status)
 {
 	static const char exe[] = "/proc/self/exe";
@@ -145,14 +155,9 @@ static int spawn(const struct children *all, struct child *child, int command, i
 	posix_spawn_file_actions_adddup2(&actions, child->socket, CHILD_SOCKET);
 	posix_spawn_file_actions_adddup2(&actions, command, CHILD_COMMAND);
 	posix_spawn_file_actions_adddup2(&actions, status, CHILD_STATUS);
-	if (all->params.metrics >= 0)
-		posix_spawn_file_actions_adddup2(
-		    &actions, all->params.metrics, CHILD_METRICS);
-	if (all->params.page >= 0)
-		posix_spawn_file_actions_adddup2(&actions, all->params.page, CHILD_PAGE);
-	if (all->params.control >= 0 && child->number == 0)
-		posix_spawn_file_actions_adddup2(
-		    &actions, all->params.control, CHILD_CONTROL);
+	give(&actions, all->params.metrics, CHILD_METRICS);
+	give(&actions, all->params.page, CHILD_PAGE);
+	give(&actions, child->number == 0 ? all->params.control : -1, CHILD_CONTROL);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);

@@ -405,6 +405,39 @@ def test_activated_sockets(milter_at_rest, tmp_path):  # noqa: F811
     assert "error" not in said
 
 
+LEFT_OPEN = """
+import os, socket, sys
+listener = socket.socket()
+listener.listen()
+for number, left in (6, os.open(sys.argv[1], os.O_RDWR)), (7, listener), (8, listener):
+    os.dup2(left if number == 6 else left.fileno(), number)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_a_child_gets_nothing_that_was_left_open(milter_at_rest):  # noqa: F811
+    """Where the child expects its metrics, status page and control socket, and there are
+    none, it does not take what the starter forgot to close for them."""
+    milter_at_rest.configure()
+    milter_at_rest.daemon.launch(before=["/usr/bin/python3", "-c", LEFT_OPEN,
+                                         str(milter_at_rest.configuration)])
+    milter_at_rest.daemon.wait_for_notice("READY=1")
+
+    def opened(pid):
+        links = {}
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                links[int(number)] = os.readlink(f"/proc/{pid}/fd/{number}")
+        return links
+
+    parents = opened(milter_at_rest.daemon.process.pid)
+    left = {parents[6], parents[7]}
+    assert str(milter_at_rest.configuration) in left
+    assert any(link.startswith("socket:") for link in left)
+    (child,) = milter_at_rest.children()
+    assert not left & set(opened(child).values())
+
+
 def test_options(milter_at_rest):  # noqa: F811
     def run(*options):
         return subprocess.run([milter_at_rest.program, *options], capture_output=True,
