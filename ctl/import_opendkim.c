@@ -9,6 +9,7 @@
 #include "common/address.h"
 #include "common/cleanup.h"
 #include "common/ip.h"
+#include "common/utf8.h"
 #include "ctl/opendkim_conf.h"
 
 #include <stdarg.h>
@@ -77,6 +78,18 @@ __attribute__((format(printf, 4, 5))) static void say(
 	import_line(from->import, &place, result, "%s", why);
 }
 
+/* JSON takes nothing else. */
+static bool is_utf8(const char *text)
+{
+	size_t len = strlen(text), n = 1;
+	uint32_t c;
+	for (; len > 0 && n > 0; text += n, len -= n)
+		n = utf8_decode(text, len, &c);
+	return n > 0;
+}
+
+static const char no_utf8[] = "it is not written in UTF-8, as JSON must be";
+
 /* ---- keys ---- */
 
 /* Adds a key; its strings are the key's from then on. */
@@ -113,6 +126,8 @@ static const char *parse_key(
 	const char *second = colon ? strchr(colon + 1, ':') : NULL;
 	if (!second)
 		return "no DOMAIN:SELECTOR:FILE; it never signed";
+	if (!is_utf8(line->name) || !is_utf8(line->value))
+		return no_utf8;
 	size_t len = (size_t)(colon - line->value);
 	if (!(len == 1 && line->value[0] == '%') &&
 	    !domain_canonical(line->value, len, domain))
@@ -397,6 +412,11 @@ static void read_single(struct opendkim *from)
 
 	if (!domains || !selector || !file)
 		return;
+	if (!is_utf8(selector->value) || !is_utf8(file->value)) {
+		say(from, is_utf8(file->value) ? selector : file, IMPORT_REFUSED, "%s",
+		    no_utf8);
+		return;
+	}
 	struct table_key key = {
 	    .name = strdup(selector->value),
 	    .domain = strdup("%"),
@@ -598,6 +618,10 @@ static void convert_list(
     struct opendkim *from, const struct opendkim_statement *line, const char *path,
     const char *key)
 {
+	if (!is_utf8(line->value)) {
+		say(from, line, IMPORT_REFUSED, "%s", no_utf8);
+		return;
+	}
 	char *copy = strdup(line->value), *rest = copy;
 	for (char *one; copy && (one = strsep(&rest, ", \t"));)
 		if (one[0] != '\0')

@@ -81,9 +81,10 @@ static int read_lines(
 	int r = text ? 0 : no_memory(errbuf, errsize);
 	for (size_t line = 1; r == 0 && fgets(text, LINE_MAX_BYTES, from); line++) {
 		if (!strchr(text, '\n') && !feof(from)) {
+			bool is_long = strlen(text) == LINE_MAX_BYTES - 1;
 			snprintf(
-			    errbuf, errsize, "%s:%zu: a line of more than %d bytes", file,
-			    line, LINE_MAX_BYTES);
+			    errbuf, errsize, "%s:%zu: a line %s", file, line,
+			    is_long ? "of 64 KiB or more" : "with a NUL in it");
 			r = -1;
 			break;
 		}

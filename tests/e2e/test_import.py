@@ -21,8 +21,9 @@ def imported(build, tmp_path):
     """imported(conf, **files): the fragment, and (file, line, result) to why."""
     def run(conf, **files):
         for name, text in files.items():
-            (tmp_path / name).write_text(text)
-        (tmp_path / "opendkim.conf").write_text(conf.replace("HERE", str(tmp_path)))
+            (tmp_path / name).write_text(text, errors="surrogateescape")
+        (tmp_path / "opendkim.conf").write_text(conf.replace("HERE", str(tmp_path)),
+                                                errors="surrogateescape")
         done = subprocess.run([build / "ctl/postern", "import", "opendkim", tmp_path,
                                "--json"], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
@@ -113,6 +114,28 @@ def test_hosts(imported):
     assert result_of(lines, "127.0.0.1") == "changed"
     fragment, _ = imported("Syslog yes\n")
     assert fragment["relay"]["hosts"] == ["127.0.0.1"]  # OpenDKIM's default
+
+
+def test_bytes_that_are_no_text(imported):
+    """Latin-1 in one line costs that line; the others are converted."""
+    fragment, lines = imported(
+        TABLES.format("refile:") + "OversignHeaders From,S\udcfcb\n",
+        keys="b\udcfcro example.org:s1:/etc/keys/one.pem\n"
+             "file example.org:s1:/etc/keys/\udcfc.pem\n"
+             "good example.net:s1:/etc/keys/good.pem\n",
+        table="*@example.net good\n*@example.org b\udcfcro\n*@m\udcfcll.example good\n"
+              "*@example.com g\0od\n*@example.dev good\n")
+    assert fragment["domains"] == {"example.net": {"dkim": ["good"]}}
+    assert set(fragment["milter"]["dkim"]["keys"]) == {"good"}
+    for text in ("OversignHeaders From,S\\xfcb", "*@example.org b\\xfcro",
+                 "b\\xfcro example.org:s1:/etc/keys/one.pem",
+                 "file example.org:s1:/etc/keys/\\xfc.pem", "*@m\\xfcll.example good"):
+        assert result_of(lines, text) == "refused", text
+    (why,) = [why for (_, _, said), (_, why) in lines.items()
+              if said.startswith("SigningTable")]
+    assert why.endswith(":4: a line with a NUL in it")
+    fragment, lines = imported("Domain example.org\nSelector s\udcfc\nKeyFile /k\n")
+    assert result_of(lines, "Selector s\\xfc") == "refused" and "domains" not in fragment
 
 
 def test_every_parameter_is_told_of(imported):
