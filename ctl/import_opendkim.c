@@ -155,7 +155,7 @@ static void read_table(
 		named->value, named->file, named->line, ret, ret_kind, why, sizeof(why)) <
 	    0)
 		say(from, named, IMPORT_REFUSED, "%s", why);
-	else
+	else if (*ret_kind != OPENDKIM_SET_LIST)
 		say(from, named, IMPORT_CONVERTED, "each of its lines is told of");
 }
 
@@ -408,13 +408,16 @@ static void read_single(struct opendkim *from)
 	const struct opendkim_statement *file = find(from, "KeyFile");
 	struct opendkim_statements list = {0};
 	enum opendkim_set kind;
-	char why[512];
 
 	if (!domains || !selector || !file)
 		return;
 	if (!is_utf8(selector->value) || !is_utf8(file->value)) {
-		say(from, is_utf8(file->value) ? selector : file, IMPORT_REFUSED, "%s",
-		    no_utf8);
+		static const char text[] =
+		    "Selector or KeyFile is not written in UTF-8, as "
+		    "JSON must be";
+		say(from, domains, IMPORT_REFUSED, "%s", text);
+		say(from, selector, IMPORT_REFUSED, "%s", text);
+		say(from, file, IMPORT_REFUSED, "%s", text);
 		return;
 	}
 	struct table_key key = {
@@ -429,10 +432,7 @@ static void read_single(struct opendkim *from)
 	}
 	say(from, selector, IMPORT_CONVERTED, "%s", "");
 	say(from, file, IMPORT_CONVERTED, "%s", "");
-	if (opendkim_read_set(
-		domains->value, domains->file, domains->line, &list, &kind, why,
-		sizeof(why)) < 0)
-		say(from, domains, IMPORT_REFUSED, "%s", why);
+	read_table(from, domains, &list, &kind);
 	for (size_t i = 0; i < list.count; i++) {
 		const struct opendkim_statement *line = &list.items[i];
 		char domain[ADDRESS_DOMAIN_MAX + 1];
@@ -488,7 +488,7 @@ static void read_hosts(struct opendkim *from)
 	const struct opendkim_statement *named = find(from, "InternalHosts");
 	struct opendkim_statements list = {0};
 	enum opendkim_set kind;
-	char why[512], host[512];
+	char host[512];
 
 	if (!named) {
 		const struct import_place place = {NULL, 0, "InternalHosts 127.0.0.1"};
@@ -496,10 +496,7 @@ static void read_hosts(struct opendkim *from)
 		import_line(from->import, &place, IMPORT_CHANGED, "%s", may_relay);
 		return;
 	}
-	if (opendkim_read_set(
-		named->value, named->file, named->line, &list, &kind, why, sizeof(why)) <
-	    0)
-		say(from, named, IMPORT_REFUSED, "%s", why);
+	read_table(from, named, &list, &kind);
 	for (size_t i = 0; i < list.count; i++) {
 		enum import_result result;
 		const struct opendkim_statement *line = &list.items[i];
@@ -654,6 +651,32 @@ static void convert_on_error(struct opendkim *from, const struct opendkim_statem
 	    "refused");
 }
 
+/* What is read elsewhere is told of there, unless it is not read at all. */
+static void tell_unread(struct opendkim *from, const struct opendkim_statement *line)
+{
+	static const char *const single[] = {
+	    "Domain", "Selector", "KeyFile", "SubDomains"};
+	bool is_single = false, complete = true;
+
+	for (size_t i = 0; i < sizeof(single) / sizeof(single[0]); i++) {
+		is_single = is_single || strcasecmp(line->name, single[i]) == 0;
+		complete = complete && (i == 3 || find(from, single[i]));
+	}
+	if (find(from, line->name) != line)
+		say(from, line, IMPORT_REFUSED,
+		    "it stands here again, and the last counts");
+	else if (is_single && find(from, "SigningTable"))
+		say(from, line, IMPORT_REFUSED,
+		    "the SigningTable says who signs for whom");
+	else if (is_single && !complete)
+		say(from, line, IMPORT_REFUSED,
+		    "Domain, Selector and KeyFile sign together, and one is missing");
+	else if (
+	    strcasecmp(line->name, "SubDomains") == 0 ||
+	    strcasecmp(line->name, "MultipleSignatures") == 0)
+		say(from, line, IMPORT_CONVERTED, "%s", "");
+}
+
 static void convert_parameter(
     struct opendkim *from, const struct opendkim_statement *line)
 {
@@ -666,6 +689,7 @@ static void convert_parameter(
 	}
 	switch (parameters[i].treatment) {
 	case DONE_ELSEWHERE:
+		tell_unread(from, line);
 		break;
 	case NOT_NEEDED:
 		say(from, line, IMPORT_REFUSED, "not needed: %s", parameters[i].why);

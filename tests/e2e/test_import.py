@@ -31,6 +31,9 @@ def imported(build, tmp_path):
         lines = {(pathlib.Path(line["file"]).name if line["file"] else None,
                   line["line"], line["text"]): (line["result"], line["why"])
                  for line in told["lines"]}
+        silent = {number for number, text in enumerate(conf.splitlines(), 1) if text.strip()}
+        silent -= {number for file, number, _ in lines if file == "opendkim.conf"}
+        assert not silent, f"nothing is said of lines {silent}"
         return told["fragment"], lines
     return run
 
@@ -143,19 +146,21 @@ def test_every_parameter_is_told_of(imported):
     conf = ("Mode v\nCanonicalization relaxed\nNameservers 192.0.2.1,192.0.2.2\n"
             "OversignHeaders From,To\nOn-InternalError accept\nSignHeaders From\n"
             "BodyLengthDB file:/x\nSocket inet:8891\nNoSuchThing at all\n"
-            "KeyTable ldap://x/y\nSigningTable /does/not/exist\nDomain a.example\n")
+            "KeyTable ldap://x/y\nSigningTable /does/not/exist\nDomain a.example\n"
+            "InternalHosts HERE/none\nSubDomains yes\nMultipleSignatures yes\n"
+            "Selector a\nSelector b\n")
     fragment, lines = imported(conf)
     dkim = fragment["milter"]["dkim"]
     assert dkim["canonicalization"] == "relaxed/simple"  # RFC 6376, 3.5
     assert dkim["oversign"] == ["From", "To"] and dkim["on_error"] == "accept"
     assert fragment["dns"]["servers"] == ["192.0.2.1", "192.0.2.2"]
-    told = {said.split()[0] for (_, _, said) in lines}
-    for line in conf.splitlines():
-        if not line.startswith("Domain"):  # a SigningTable stands before it
-            assert line.split()[0] in told, line
     assert result_of(lines, "KeyTable ldap://x/y") == "refused"
     assert result_of(lines, "SigningTable /does/not/exist") == "refused"
     assert result_of(lines, "NoSuchThing at all") == "refused"
+    assert result_of(lines, "Domain a.example") == "refused"  # the SigningTable counts
+    assert result_of(lines, "MultipleSignatures yes") == "converted"
+    _, lines = imported("Domain a.example\nSelector s\nSubDomains no\n")
+    assert {result for (file, _, _), (result, _) in lines.items() if file} == {"refused"}
 
 
 def test_wrong_use(build, tmp_path):
