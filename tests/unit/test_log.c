@@ -2,6 +2,7 @@
 #include "common/log.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -213,12 +214,49 @@ static void test_threads(void **state)
 		assert_int_equal(next[i], 500);
 }
 
+/* What comes closely together is not written line by line, and no write cuts a line. */
+static void test_lines_gather(void **state)
+{
+	(void)state;
+	enum { LINES = 2000 };
+	char buf[PIPE_BUF + 1];
+	int next = 0, writes = 0, ends[2], old = dup(STDERR_FILENO);
+	/* Of such a pipe a read() returns what one write() put there. */
+	assert_int_equal(pipe2(ends, O_DIRECT), 0);
+	assert_true(fcntl(ends[1], F_SETPIPE_SZ, 1024 * 1024) > 0);
+	dup2(ends[1], STDERR_FILENO);
+	close(ends[1]);
+	assert_int_equal(log_start("t", false, LOG_LEVEL_INFO), 0);
+	for (int i = 0; i < LINES; i++)
+		log_info("line %d", i);
+	log_error("line %d", LINES);
+	log_stop();
+	dup2(old, STDERR_FILENO);
+	close(old);
+	for (ssize_t n; (n = read(ends[0], buf, PIPE_BUF)) > 0; writes++) {
+		assert_int_equal(buf[n - 1], '\n');
+		buf[n] = '\0';
+		char *rest = buf;
+		for (char *line; (line = strsep(&rest, "\n")) && *line; next++) {
+			int number = -1;
+			if ((sscanf(line, "t: line %d", &number) != 1 &&
+			     sscanf(line, "t: error: line %d", &number) != 1) ||
+			    number != next)
+				fail_msg("unexpected line: %s", line);
+		}
+	}
+	close(ends[0]);
+	assert_int_equal(next, LINES + 1);
+	assert_true(writes < LINES / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_level_parse),    cmocka_unit_test(test_before_start),
 	    cmocka_unit_test(test_lines),          cmocka_unit_test(test_journal_prefix),
 	    cmocka_unit_test(test_blocked_reader), cmocka_unit_test(test_threads),
+	    cmocka_unit_test(test_lines_gather),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
