@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "milter/body.h"
 
+#include <endian.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 void body_init(
@@ -50,10 +53,39 @@ static bool is_blank(unsigned char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The first white space that is not one blank between two words; @end: none. */
+/* The byte at @at is the lowest. */
+static uint64_t load_word(const unsigned char *at)
+{
+	uint64_t word;
+	memcpy(&word, at, sizeof(word));
+	return le64toh(word);
+}
+
+/* 0x80 in place of each byte that is @c, 0 in place of the others. */
+static uint64_t bytes_equal(uint64_t word, unsigned char c)
+{
+	const uint64_t each = UINT64_C(0x0101010101010101), low = 0x7f * each;
+	word ^= c * each;
+	return ~(((word & low) + low) | word | low);
+}
+
+/*
+ * The first white space that is not one blank between two words; @end: none. Eight bytes
+ * at a time and without a branch for each word of the text, which no processor predicts:
+ * one by one this takes longer than hashing them.
+ */
 static const unsigned char *find_uncanonical(
     const unsigned char *at, const unsigned char *end)
 {
+	for (; end - at > (ptrdiff_t)sizeof(uint64_t); at += sizeof(uint64_t)) {
+		uint64_t here = load_word(at), behind = load_word(at + 1);
+		uint64_t blank_behind =
+		    bytes_equal(behind, ' ') | bytes_equal(behind, '\t');
+		uint64_t found =
+		    bytes_equal(here, '\t') | (bytes_equal(here, ' ') & blank_behind);
+		if (found)
+			return at + __builtin_ctzll(found) / 8;
+	}
 	for (; at < end; at++) {
 		/* Nearly all bytes are beyond it. */
 		if (*at > ' ' || !is_blank(*at))

@@ -104,6 +104,50 @@ static void test_rows(void **state)
 	}
 }
 
+/* Relaxed, one byte after the other. */
+static size_t relax_line(const unsigned char *text, size_t len, char *ret)
+{
+	size_t to = 0;
+	bool blank = false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == ' ' || text[i] == '\t') {
+			blank = true;
+			continue;
+		}
+		if (blank)
+			ret[to++] = ' ';
+		blank = false;
+		ret[to++] = (char)text[i];
+	}
+	ret[to++] = '\r';
+	ret[to++] = '\n';
+	return to;
+}
+
+/* Any two bytes beside each other at any place of lines that are longer than a word of
+ * the processor, with blanks between words before and behind them. */
+static void test_places(void **state)
+{
+	(void)state;
+	static struct sink sink;
+	char want[64];
+	size_t long_lines;
+	for (unsigned pair = 0; pair < 256 * 256; pair++) {
+		unsigned char text[32] = "bb ccc dddd \xa0\x89 eeee fff gg h";
+		size_t len = 25 + pair % 7, at = pair * 7 % (len - 1);
+		text[at] = (unsigned char)(pair / 256);
+		text[at + 1] = (unsigned char)pair;
+		if (memchr(text, '\r', len) || memchr(text, '\n', len))
+			continue;
+		assert_int_equal(
+		    run(CANON_RELAXED, (char *)text, len, 0, &sink, &long_lines),
+		    BODY_GOOD);
+		size_t want_len = relax_line(text, len, want);
+		if (sink.len != want_len || memcmp(sink.bytes, want, want_len) != 0)
+			fail_msg("bytes %#x at %zu of %zu", pair, at, len);
+	}
+}
+
 static const struct {
 	const char *why, *text;
 	int want;
@@ -176,9 +220,8 @@ static void test_sink(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_rows),
-	    cmocka_unit_test(test_refused),
-	    cmocka_unit_test(test_lines),
+	    cmocka_unit_test(test_rows),    cmocka_unit_test(test_places),
+	    cmocka_unit_test(test_refused), cmocka_unit_test(test_lines),
 	    cmocka_unit_test(test_sink),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
