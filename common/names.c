@@ -4,13 +4,13 @@
 #include "common/cleanup.h"
 #include "common/host_dns.h"
 #include "common/name_file.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <search.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -507,24 +507,9 @@ int names_keep(struct names *names, const char *path, bool save_too)
 	return names->keep_path ? 0 : -ENOMEM;
 }
 
-/* Signals are for other threads. */
-static int start_thread(struct names *names)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&names->thread, NULL, resolver, names);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0)
-		pthread_setname_np(names->thread, "names");
-	return -r;
-}
-
 int names_new(const struct name_times *times, names_say *say, struct names **ret)
 {
 	struct names *names = calloc(1, sizeof(*names));
-	pthread_condattr_t attributes;
 
 	if (!names)
 		return -ENOMEM;
@@ -537,11 +522,8 @@ int names_new(const struct name_times *times, names_say *say, struct names **ret
 		return r;
 	}
 	pthread_mutex_init(&names->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&names->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
-	int r = start_thread(names);
+	thread_cond_init(&names->changed);
+	int r = thread_start(&names->thread, "names", resolver, names);
 	if (r < 0) {
 		pthread_cond_destroy(&names->changed);
 		pthread_mutex_destroy(&names->lock);

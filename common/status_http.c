@@ -3,13 +3,13 @@
 
 #include "common/cleanup.h"
 #include "common/metrics.h"
+#include "common/thread.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -417,16 +417,10 @@ struct status_http *status_http_free(struct status_http *http)
 
 DEFINE_CLEANUP(struct status_http, status_http_free)
 
-/* The loop is its thread's alone: the pipe stops it, libevent needs no locks. */
+/* The pipe stops the loop. */
 static int prepare(struct status_http *http, int fd)
 {
-	struct event_config *config = event_config_new();
-
-	if (!config)
-		return -ENOMEM;
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	http->base = event_base_new_with_config(config);
-	event_config_free(config);
+	http->base = thread_loop_new();
 	if (!http->base)
 		return -ENOMEM;
 	if (pipe2(http->stop_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
@@ -454,18 +448,10 @@ int status_http_new(
 	http->ask = ask;
 	http->context = context;
 	int r = prepare(http, fd);
+	if (r == 0)
+		r = thread_start(&http->thread, "status", serve, http);
 	if (r < 0)
 		return r;
-
-	/* Signals are the other threads' business. */
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&http->thread, NULL, serve, http);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r != 0)
-		return -r;
-	pthread_setname_np(http->thread, "status");
 	http->running = true;
 	*ret = TAKE(http);
 	return 0;

@@ -3,13 +3,13 @@
 
 #include "common/cleanup.h"
 #include "common/control.h"
+#include "common/thread.h"
 #include "milter/counts.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,24 +135,12 @@ struct control *control_free(struct control *control)
 	return NULL;
 }
 
-/* The loop is its thread's alone: libevent needs no locks of its own. */
-static struct event_base *base_new(void)
-{
-	struct event_config *config = event_config_new();
-	if (!config)
-		return NULL;
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	struct event_base *base = event_base_new_with_config(config);
-	event_config_free(config);
-	return base;
-}
-
 static int prepare(struct control *control, int fd)
 {
 	control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (control->wake_fd < 0)
 		return -errno;
-	control->base = base_new();
+	control->base = thread_loop_new();
 	if (!control->base)
 		return -ENOMEM;
 	control->wake =
@@ -161,21 +149,6 @@ static int prepare(struct control *control, int fd)
 		return -ENOMEM;
 	return control_server_new(
 	    control->base, fd, on_command, control, &control->server);
-}
-
-/* Signals are for other threads. */
-static int start(struct control *control)
-{
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&control->thread, NULL, serve, control);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r != 0)
-		return -r;
-	pthread_setname_np(control->thread, "control");
-	control->running = true;
-	return 0;
 }
 
 int control_new(
@@ -191,9 +164,10 @@ int control_new(
 	control->since_s = control->reloaded_s = (int64_t)time(NULL);
 	int r = prepare(control, fd);
 	if (r == 0)
-		r = start(control);
+		r = thread_start(&control->thread, "control", serve, control);
 	if (r < 0)
 		return r;
+	control->running = true;
 	*ret = TAKE(control);
 	return 0;
 }

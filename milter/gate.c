@@ -5,6 +5,7 @@
 #include "common/dkim_record.h"
 #include "common/dns.h"
 #include "common/metrics.h"
+#include "common/thread.h"
 #include "milter/gate_file.h"
 #include "milter/gate_lines.h"
 
@@ -13,7 +14,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -656,24 +656,9 @@ struct gate *gate_free(struct gate *gate)
 	return NULL;
 }
 
-/* Signals are for other threads. */
-static int start_thread(struct gate *gate)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int r = pthread_create(&gate->thread, NULL, watcher, gate);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r == 0)
-		pthread_setname_np(gate->thread, "dkim-dns");
-	return -r;
-}
-
 int gate_new(gate_say *say_line, bool first, struct gate **ret)
 {
 	struct gate *gate = calloc(1, sizeof(*gate));
-	pthread_condattr_t attributes;
 
 	if (!gate)
 		return -ENOMEM;
@@ -687,11 +672,8 @@ int gate_new(gate_say *say_line, bool first, struct gate **ret)
 		return r;
 	}
 	pthread_mutex_init(&gate->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&gate->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
-	int r = start_thread(gate);
+	thread_cond_init(&gate->changed);
+	int r = thread_start(&gate->thread, "dkim-dns", watcher, gate);
 	if (r < 0) {
 		pthread_cond_destroy(&gate->changed);
 		pthread_mutex_destroy(&gate->lock);

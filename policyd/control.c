@@ -4,12 +4,12 @@
 #include "common/cleanup.h"
 #include "common/control.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "policyd/control_commands.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,19 +161,6 @@ struct control *control_free(struct control *control)
 
 DEFINE_CLEANUP(struct control, control_free)
 
-/* The loop is its thread's alone: libevent needs no locks of its own. */
-static struct event_base *base_new(void)
-{
-	struct event_config *config = event_config_new();
-
-	if (!config)
-		return NULL;
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	struct event_base *base = event_base_new_with_config(config);
-	event_config_free(config);
-	return base;
-}
-
 static int prepare(struct control *control, const struct control_sockets *sockets)
 {
 	static const struct timeval often = {.tv_sec = RATE_SECONDS_A};
@@ -182,7 +169,7 @@ static int prepare(struct control *control, const struct control_sockets *socket
 	control->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (control->wake_fd < 0)
 		return -errno;
-	context->base = base_new();
+	context->base = thread_loop_new();
 	if (!context->base)
 		return -ENOMEM;
 	control->wake = event_new(
@@ -212,22 +199,6 @@ static int prepare(struct control *control, const struct control_sockets *socket
 	return r;
 }
 
-static int start(struct control *control)
-{
-	sigset_t all, old;
-
-	/* Signals are the other threads' business. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&control->thread, NULL, serve, control);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r != 0)
-		return -r;
-	pthread_setname_np(control->thread, "control");
-	control->running = true;
-	return 0;
-}
-
 int control_new(
     const struct control_sockets *sockets, const struct control_parts *parts,
     struct control **ret)
@@ -241,9 +212,10 @@ int control_new(
 	control->context.since_s = time(NULL);
 	int r = prepare(control, sockets);
 	if (r == 0)
-		r = start(control);
+		r = thread_start(&control->thread, "control", serve, control);
 	if (r < 0)
 		return r;
+	control->running = true;
 	*ret = TAKE(control);
 	return 0;
 }

@@ -4,12 +4,12 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/thread.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -347,13 +347,8 @@ struct decision_log *decision_log_free(struct decision_log *log)
 
 static void init_sync(struct decision_log *log)
 {
-	pthread_condattr_t monotonic;
-
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&log->wake, &monotonic);
-	pthread_cond_init(&log->left, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	thread_cond_init(&log->wake);
+	thread_cond_init(&log->left);
 	pthread_mutex_init(&log->lock, NULL);
 }
 
@@ -375,17 +370,12 @@ int decision_log_new(const char *path, struct decision_log **ret)
 		log_forget(log);
 		return -ENOMEM;
 	}
-	/* Signals are the other threads' business; SIGXFSZ, too, is an errno here. */
-	sigset_t all, old;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int r = pthread_create(&log->thread, NULL, writer, log);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r != 0) {
+	/* Signals are blocked in it: SIGXFSZ, too, is an errno there. */
+	int r = thread_start(&log->thread, "decisions", writer, log);
+	if (r < 0) {
 		log_forget(log);
-		return -r;
+		return r;
 	}
-	pthread_setname_np(log->thread, "decisions");
 	*ret = log;
 	return 0;
 }

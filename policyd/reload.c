@@ -6,6 +6,7 @@
 #include "common/names_config.h"
 #include "common/service.h"
 #include "common/status.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -242,12 +243,9 @@ int reload_start(struct reload *reload, reload_published *published, void *conte
 {
 	reload->published = published;
 	reload->context = context;
-	int r = pthread_create(&reload->thread, NULL, loader, reload);
-	if (r != 0)
-		return -r;
-	pthread_setname_np(reload->thread, "loader");
-	reload->running = true;
-	return 0;
+	int r = thread_start(&reload->thread, "loader", loader, reload);
+	reload->running = r == 0;
+	return r;
 }
 
 void reload_request(struct reload *reload)

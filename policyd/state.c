@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/printable.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -307,13 +308,10 @@ static void *saver(void *context)
 
 int state_start(struct state *state)
 {
-	int r = pthread_create(&state->thread, NULL, saver, state);
+	int r = thread_start(&state->thread, "state", saver, state);
 
-	if (r != 0)
-		return -r;
-	state->running = true;
-	pthread_setname_np(state->thread, "state");
-	return 0;
+	state->running = r == 0;
+	return r;
 }
 
 struct state *state_free(struct state *state)
@@ -336,16 +334,6 @@ struct state *state_free(struct state *state)
 	return NULL;
 }
 
-static void cond_init(pthread_cond_t *cond)
-{
-	pthread_condattr_t monotonic;
-
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-}
-
 int state_new(
     const char *path, const struct state_parts *parts, const struct config *config,
     struct reload *reload, struct state **ret)
@@ -363,7 +351,7 @@ int state_new(
 	state->parts = *parts;
 	state->reload = reload;
 	pthread_mutex_init(&state->lock, NULL);
-	cond_init(&state->wake);
+	thread_cond_init(&state->wake);
 	load(state, config);
 	note_known(state);
 	state->tried_ms = clock_ms(CLOCK_BOOTTIME);

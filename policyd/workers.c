@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/metrics.h"
+#include "common/thread.h"
 #include "policyd/answer.h"
 #include "policyd/connection.h"
 
@@ -179,25 +180,13 @@ static void worker_done(struct worker *worker)
 	pthread_mutex_destroy(&worker->lock);
 }
 
-/* Each loop is its thread's alone: libevent needs no locks of its own. */
-static struct event_base *base_new(void)
-{
-	struct event_config *config = event_config_new();
-	if (!config)
-		return NULL;
-	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-	struct event_base *base = event_base_new_with_config(config);
-	event_config_free(config);
-	return base;
-}
-
 static int worker_init(struct worker *worker)
 {
 	struct workers *workers = worker->workers;
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->wake_fd < 0)
 		return -errno;
-	worker->base = base_new();
+	worker->base = thread_loop_new();
 	if (!worker->base)
 		return -ENOMEM;
 	struct connection_settings settings = {REQUEST_MS, REQUEST_MS};
@@ -224,14 +213,11 @@ static int worker_init(struct worker *worker)
 
 static int worker_start(struct worker *worker)
 {
-	int r = pthread_create(&worker->thread, NULL, serve, worker);
-	if (r != 0)
-		return -r;
-	worker->running = true;
 	char name[16];
 	snprintf(name, sizeof(name), "worker %u", worker->number % 1000);
-	pthread_setname_np(worker->thread, name);
-	return 0;
+	int r = thread_start(&worker->thread, name, serve, worker);
+	worker->running = r == 0;
+	return r;
 }
 
 struct workers *workers_free(struct workers *workers)
