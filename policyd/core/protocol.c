@@ -34,10 +34,15 @@ const char *protocol_state_name(enum protocol_state state)
 }
 
 /* One row an attribute, in the order in which Postfix sends them: the next line is most
- * likely the next row. */
+ * likely the next row. Those that Postern does not read stand there for that alone. */
+#define NOT_READ SIZE_MAX
 #define ATTRIBUTE(name)                                                                  \
 	{                                                                                \
 #name, sizeof(#name) - 1, offsetof(struct request, name)                 \
+	}
+#define ATTRIBUTE_NOT_READ(name)                                                         \
+	{                                                                                \
+#name, sizeof(#name) - 1, NOT_READ                                       \
 	}
 
 static const struct attribute {
@@ -65,31 +70,47 @@ static const struct attribute {
     ATTRIBUTE(sasl_method),
     ATTRIBUTE(sasl_username),
     ATTRIBUTE(sasl_sender),
+    ATTRIBUTE_NOT_READ(ccert_subject),
+    ATTRIBUTE_NOT_READ(ccert_issuer),
+    ATTRIBUTE_NOT_READ(ccert_fingerprint),
+    ATTRIBUTE_NOT_READ(ccert_pubkey_fingerprint),
     ATTRIBUTE(encryption_protocol),
     ATTRIBUTE(encryption_cipher),
     ATTRIBUTE(encryption_keysize),
     ATTRIBUTE(policy_context),
+    ATTRIBUTE_NOT_READ(compatibility_level),
+    ATTRIBUTE_NOT_READ(mail_version),
 };
 
 #define ATTRIBUTES (sizeof(attributes) / sizeof(*attributes))
 
-/* @next: the row to try first; set to the one behind the row that was found. */
+static bool is_attribute(const struct attribute *known, const char *line, size_t len)
+{
+	return len > known->len && line[known->len] == '=' &&
+	       memcmp(line, known->name, known->len) == 0;
+}
+
+static void set_value(
+    const struct attribute *known, const char *line, size_t len, struct request *request)
+{
+	if (known->offset == NOT_READ)
+		return;
+	struct slice *slot = (struct slice *)(void *)((char *)request + known->offset);
+	slot->data = line + known->len + 1;
+	slot->len = len - known->len - 1;
+}
+
+/* Looks for the attribute from row *next on; *next: the one behind the row found. */
 static void take_attribute(
-    struct request *request, size_t *next, const char *name, size_t name_len,
-    const char *value, size_t value_len)
+    const char *line, size_t len, struct request *request, size_t *next)
 {
 	for (size_t tried = 0; tried < ATTRIBUTES; tried++) {
 		size_t row = (*next + tried) % ATTRIBUTES;
-		const struct attribute *known = &attributes[row];
-		if (known->len != name_len || known->name[0] != name[0] ||
-		    memcmp(known->name, name, name_len) != 0)
-			continue;
-		struct slice *slot =
-		    (struct slice *)(void *)((char *)request + known->offset);
-		slot->data = value;
-		slot->len = value_len;
-		*next = row + 1;
-		return;
+		if (is_attribute(&attributes[row], line, len)) {
+			set_value(&attributes[row], line, len, request);
+			*next = row + 1;
+			return;
+		}
 	}
 }
 
@@ -105,21 +126,26 @@ static const char *take_line(
 {
 	static const char type[] = "smtpd_access_policy";
 
+	/* The usual line needs no search for its "=". */
+	if (*next < ATTRIBUTES && is_attribute(&attributes[*next], line, len)) {
+		set_value(&attributes[(*next)++], line, len, request);
+		return NULL;
+	}
 	const char *equals = memchr(line, '=', len);
 	if (!equals)
 		return "a line without \"=\"";
 	size_t name_len = (size_t)(equals - line);
 	if (name_len == 0)
 		return "an attribute without a name";
+	if (!is_request_type(line, name_len)) {
+		take_attribute(line, len, request, next);
+		return NULL;
+	}
 	const char *value = equals + 1;
 	size_t value_len = len - name_len - 1;
-	if (is_request_type(line, name_len)) {
-		if (value_len != sizeof(type) - 1 || memcmp(value, type, value_len) != 0)
-			return "a request other than smtpd_access_policy";
-		*named = true;
-	} else {
-		take_attribute(request, next, line, name_len, value, value_len);
-	}
+	if (value_len != sizeof(type) - 1 || memcmp(value, type, value_len) != 0)
+		return "a request other than smtpd_access_policy";
+	*named = true;
 	return NULL;
 }
 

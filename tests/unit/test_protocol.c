@@ -64,6 +64,11 @@ static void results(void **state)
 	     "a line without \"=\""},
 	    {"CRLF lines", "request=smtpd_access_policy\r\n\r\n", 0, PROTOCOL_ERROR,
 	     "a request other than smtpd_access_policy"},
+	    {"a known name without =", "protocol_state\n\n", 0, PROTOCOL_ERROR,
+	     "a line without \"=\""},
+	    {"names that are not read",
+	     "request=smtpd_access_policy\nccert_subject=a=b\nmail_version=4.0\n\n", 0,
+	     PROTOCOL_REQUEST, NULL},
 	    {"no name", "=x\n", 0, PROTOCOL_ERROR, "an attribute without a name"},
 	    {"NUL in a line", "request=smtpd\0access\n\n", 22, PROTOCOL_ERROR,
 	     "a NUL byte"},
@@ -110,6 +115,29 @@ static void check_full(const struct request *request)
 	assert_int_equal(request->sasl_username.len, 0);
 	assert_null(request->sasl_method.data);
 	assert_int_equal(request->server_port.len, 3);
+}
+
+static void names_that_begin_alike(void **state)
+{
+	static const char bytes[] =
+	    "request=smtpd_access_policy\nprotocol_statement=EHLO\nprotocol_state=RCPT\n"
+	    "protocol_names=a\nclient=b\nsender_login=c\nsize=12\nsizes=3\n\n";
+	struct protocol_scan scan = {0};
+	struct request request;
+	const char *error = NULL;
+	size_t used = 0, len = sizeof(bytes) - 1;
+	(void)state;
+
+	char *copy = exact_copy(bytes, len);
+	assert_int_equal(
+	    protocol_parse(copy, len, &scan, &request, &used, &error), PROTOCOL_REQUEST);
+	assert_int_equal(request.state, STATE_RCPT);
+	assert_null(request.protocol_name.data);
+	assert_null(request.client_address.data);
+	assert_null(request.sender.data);
+	assert_int_equal(request.size.len, 2);
+	assert_memory_equal(request.size.data, "12", 2);
+	free(copy);
 }
 
 /* The bytes arrive cut at every place, and move in between as a growing buffer does. */
@@ -260,9 +288,10 @@ static void bounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(results),      cmocka_unit_test(split_everywhere),
-	    cmocka_unit_test(byte_by_byte), cmocka_unit_test(two_in_one),
-	    cmocka_unit_test(states),       cmocka_unit_test(bounds),
+	    cmocka_unit_test(results),          cmocka_unit_test(names_that_begin_alike),
+	    cmocka_unit_test(split_everywhere), cmocka_unit_test(byte_by_byte),
+	    cmocka_unit_test(two_in_one),       cmocka_unit_test(states),
+	    cmocka_unit_test(bounds),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
