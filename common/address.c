@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common/address.h"
+#include "common/cleanup.h"
 #include "common/utf8.h"
 
 #include <idn2.h>
@@ -33,10 +34,15 @@ static bool is_utf8(const char *text, size_t len)
 /*
  * Letters, digits, hyphens, and the underscore that host names in the wild have: what
  * Postfix takes for a domain (valid_hostname.c); anything else it refuses as syntax.
+ * Returns it in lower case, NUL: it is none of them.
  */
-static bool is_domain_byte(char c)
+static char domain_byte(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+	char letter = (char)(c | 0x20);
+
+	if (letter >= 'a' && letter <= 'z')
+		return letter;
+	return (c >= '0' && c <= '9') || c == '-' || c == '_' ? c : '\0';
 }
 
 static bool has_prefix_xn(const char *label, size_t len)
@@ -48,24 +54,23 @@ static bool has_prefix_xn(const char *label, size_t len)
 /* An ASCII domain without xn-- labels. Returns its length, 0: not such a domain. */
 static size_t plain_domain(const char *text, size_t len, char *buf)
 {
-	size_t label = 0;
+	size_t i = 0;
 
 	if (len > ADDRESS_DOMAIN_MAX)
 		return 0;
-	for (size_t i = 0; i <= len; i++) {
-		if (i < len && text[i] != '.') {
-			buf[i] = lower(text[i]);
-			if (!is_domain_byte(buf[i]))
-				return 0;
-			continue;
-		}
+	for (;; i++) {
+		size_t label = i;
+		for (; i < len && (buf[i] = domain_byte(text[i])) != '\0'; i++)
+			;
 		if (i == label || i - label > LABEL_MAX ||
 		    has_prefix_xn(text + label, i - label))
 			return 0;
+		if (i == len)
+			return len;
+		if (text[i] != '.')
+			return 0;
 		buf[i] = '.';
-		label = i + 1;
 	}
-	return len;
 }
 
 /* "[192.0.2.1]", "[IPv6:2001:db8::1]": any printable ASCII inside. */
@@ -102,7 +107,7 @@ static size_t idn_label(
 	idn2_free(to);
 	/* UTS #46 can map to what no domain holds ("℀" to "a/c"), even to a dot. */
 	for (size_t i = 0; i < len; i++)
-		if (!is_domain_byte(buf[i]))
+		if (domain_byte(buf[i]) != buf[i] || buf[i] == '\0')
 			return 0;
 	return len;
 }
@@ -255,6 +260,18 @@ static size_t without_extension(const char *local, size_t len, const char *delim
 	return first ? first : len;
 }
 
+/* The usual local part: ASCII with nothing to undo, lowered on the way. Returns how many
+ * bytes of @text are such. */
+static size_t plain_local(const char *text, size_t len, char *buf)
+{
+	size_t i = 0;
+
+	for (; i < len && text[i] != '"' && text[i] != '\\' && (text[i] & 0x80) == 0; i++)
+		buf[i] = lower(text[i]);
+	return i;
+}
+
+/* In lower case; false: neither ASCII nor UTF-8. */
 static bool lower_local(char *local, size_t len)
 {
 	bool ascii = true;
@@ -264,6 +281,15 @@ static bool lower_local(char *local, size_t len)
 		ascii &= (unsigned char)local[i] < 0x80;
 	}
 	return ascii || is_utf8(local, len);
+}
+
+/* The canonical local part but for its extension. 0: it is none. */
+static size_t canonical_local(const char *text, size_t len, char *buf)
+{
+	if (len <= ADDRESS_LOCAL_MAX && plain_local(text, len, buf) == len)
+		return len;
+	size_t local_len = unquote(text, len, buf);
+	return lower_local(buf, local_len) ? local_len : 0;
 }
 
 /* Puts "@domain" behind the local part that stands in ret->text already. */
@@ -312,15 +338,16 @@ static bool split(
 void address_canonical(
     const char *text, size_t len, const char *delimiters, struct address *ret)
 {
-	char domain[ADDRESS_DOMAIN_MAX + 1];
+	char domain[ADDRESS_DOMAIN_MAX + 1] UNINITIALIZED;
 	size_t domain_len;
 	const char *at;
 
 	set_empty(ret, len ? ADDRESS_BAD : ADDRESS_NULL);
 	if (!len || !split(text, len, &at, domain, &domain_len))
 		return;
-	size_t local_len = unquote(text, at ? (size_t)(at - text) : len, ret->text);
-	if (!local_len || !lower_local(ret->text, local_len)) {
+	size_t local_len =
+	    canonical_local(text, at ? (size_t)(at - text) : len, ret->text);
+	if (!local_len) {
 		set_empty(ret, ADDRESS_BAD);
 		return;
 	}
@@ -331,7 +358,7 @@ void address_canonical(
 void user_canonical(const char *text, size_t len, struct address *ret)
 {
 	static const char blanks[] = " \t\r\n\v\f";
-	char domain[ADDRESS_DOMAIN_MAX + 1];
+	char domain[ADDRESS_DOMAIN_MAX + 1] UNINITIALIZED;
 	size_t domain_len;
 	const char *at;
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/instances.h"
 
+#include "common/cleanup.h"
 #include "common/digest.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +63,8 @@ struct shard {
 
 struct instances {
 	size_t count; /* of shards: a power of two */
+	/* Since ever: without relay.anyone_to no request need look for its grant. */
+	atomic_bool any_granted;
 	struct shard shards[SHARDS_MAX];
 };
 
@@ -234,20 +238,21 @@ static struct entry *find_or_make(struct shard *table, const struct name *name)
 
 void instances_set_granted(struct instances *instances, struct slice instance)
 {
-	struct name name;
+	struct name name UNINITIALIZED;
 
 	if (instance.len == 0)
 		return;
 	struct shard *table = lock_shard(instances, instance, &name);
 	find_or_make(table, &name)->granted = true;
+	atomic_store(&instances->any_granted, true);
 	pthread_mutex_unlock(&table->lock);
 }
 
 bool instances_was_granted(struct instances *instances, struct slice instance)
 {
-	struct name name;
+	struct name name UNINITIALIZED;
 
-	if (instance.len == 0)
+	if (instance.len == 0 || !atomic_load(&instances->any_granted))
 		return false;
 	struct shard *table = lock_shard(instances, instance, &name);
 	const struct entry *entry = find(table, &name);
@@ -302,7 +307,7 @@ static bool grow(struct shard *table, struct entry *entry, size_t len)
 void instances_add_recipient(
     struct instances *instances, struct slice instance, struct slice recipient)
 {
-	struct name name;
+	struct name name UNINITIALIZED;
 
 	if (instance.len == 0 || recipient.len == 0 ||
 	    memchr(recipient.data, '\0', recipient.len))
@@ -322,7 +327,7 @@ size_t instances_recipients(
     struct instances *instances, struct slice instance,
     char buf[static INSTANCE_RECIPIENTS_BYTES])
 {
-	struct name name;
+	struct name name UNINITIALIZED;
 	size_t len = 0;
 
 	if (instance.len == 0)

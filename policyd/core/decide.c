@@ -62,10 +62,8 @@ static bool has_no_message(enum protocol_state state)
 	return state == STATE_VRFY || state == STATE_ETRN;
 }
 
-static bool runs(const struct row *row, const struct facts *facts)
+static bool runs(const struct row *row, const struct facts *facts, enum stage stage)
 {
-	enum stage stage = stage_of(facts->state);
-
 	if (stage < row->from || (row->needs_sender && has_no_message(facts->state)))
 		return false;
 	if (facts->context == CONTEXT_LIMITS)
@@ -142,6 +140,7 @@ static void take_doubt(
 /* Runs the checks in order. True: one objected, and plan->verdict is the reply. */
 static bool run_checks(struct deciding *d)
 {
+	enum stage stage = stage_of(d->facts->state);
 	bool objected = false;
 
 	for (unsigned i = 0; i < CHECK_COUNT; i++) {
@@ -152,7 +151,7 @@ static bool run_checks(struct deciding *d)
 		finding->matched = false;
 		if (d->trace)
 			d->trace->checks[id].shadow = false;
-		if (!table[id].run || !runs(&table[id], d->facts))
+		if (!table[id].run || !runs(&table[id], d->facts, stage))
 			continue;
 		table[id].run(d->config, d->facts, finding);
 		if (finding->result == CHECK_CANNOT_TELL)
@@ -260,11 +259,11 @@ void decide(
 		return;
 	}
 
-	bool judges_relay = context_grants(facts->context) &&
-			    stage_of(facts->state) == STAGE_RCPT &&
-			    runs(&table[CHECK_RELAY], facts);
+	enum stage stage = stage_of(facts->state);
+	bool judges_relay = context_grants(facts->context) && stage == STAGE_RCPT &&
+			    runs(&table[CHECK_RELAY], facts, stage);
 	bool has_limits = config->limits_count > 0 && facts->state != STATE_UNKNOWN &&
-			  runs(&table[CHECK_LIMITS], facts);
+			  runs(&table[CHECK_LIMITS], facts, stage);
 	/* From DATA on the grant only tells limits whether the message is relayed. */
 	if (judges_relay || (has_limits && (trace || asks_relayed(config))))
 		grant_look_up(config, facts, grant);

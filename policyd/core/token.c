@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/cleanup.h"
 #include "common/digest.h"
 #include "policyd/core/decide.h"
 
@@ -17,7 +18,7 @@ static_assert(1 + DIGEST_HEX_LEN < INSTANCE_MAX, "so does a digest");
 
 static size_t append(char *buf, size_t len, const char *text, size_t text_len, size_t max)
 {
-	char hex[DIGEST_HEX_LEN + 1];
+	char hex[DIGEST_HEX_LEN + 1] UNINITIALIZED;
 
 	if (text_len > max) {
 		digest_hex(text, text_len, hex);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/core/verdict.h"
 
+#include "common/cleanup.h"
 #include "common/printable.h"
 
 #include <stdbool.h>
@@ -113,7 +114,7 @@ size_t verdict_print(
     const struct verdict *verdict, const char *event, char buf[static VERDICT_WIRE_MAX])
 {
 	static const char dunno[] = "action=DUNNO\n\n", ok[] = "action=OK\n\n";
-	char action[VERDICT_WIRE_MAX];
+	char action[VERDICT_WIRE_MAX] UNINITIALIZED;
 
 	/* The two answers of nearly every request. */
 	if (verdict->action == ACTION_DUNNO)

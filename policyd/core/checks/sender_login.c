@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "common/cleanup.h"
 #include "common/printable.h"
 #include "policyd/core/checks/check.h"
 #include "policyd/core/identity.h"
@@ -41,7 +42,7 @@ static bool may_use(const struct config *config, const struct facts *facts)
 void check_sender_login(
     const struct config *config, const struct facts *facts, struct finding *ret)
 {
-	char name[160];
+	char name[160] UNINITIALIZED;
 
 	if (!facts->authenticated) {
 		finding_none(ret, "not authenticated");
