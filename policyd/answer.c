@@ -23,8 +23,7 @@ struct question {
 	struct config *config;
 	struct request request;
 	struct facts facts;
-	struct plan plan;
-	struct verdict verdict;
+	struct plan plan; /* its verdict becomes the answer's */
 	uint64_t began_ns;
 	char token[PLAN_TOKEN_MAX];
 	answer_done *done;
@@ -71,22 +70,13 @@ struct answerer *answerer_free(struct answerer *answerer)
 	return NULL;
 }
 
-/* To a few milliseconds, for a quarter of the price: each request with limits asks. */
+/* To a few milliseconds, for a quarter of the price: each request asks. */
 static int64_t wall_clock_ms(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* To a few milliseconds, for a quarter of the price: each request asks. */
-static int64_t wall_clock_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return now.tv_sec;
 }
 
 static struct question *take_question(struct answerer *answerer)
@@ -110,21 +100,21 @@ static void finish(struct question *q)
 	    .request = &q->request,
 	    .facts = &q->facts,
 	    .plan = &q->plan,
-	    .verdict = &q->verdict,
+	    .verdict = &q->plan.verdict,
 	    .began_ns = q->began_ns,
 	};
 
 	if (q->plan.blocks_count > 0)
 		block_orders_carry_out(
 		    answerer->remembered.blocks, q->config, &q->facts, &q->plan,
-		    wall_clock_s());
+		    wall_clock_ms() / 1000);
 	observe(answerer->observer, &observed, event);
-	if (q->verdict.action == ACTION_OK &&
+	if (q->plan.verdict.action == ACTION_OK &&
 	    !address_list_empty(q->config->relay.anyone_to))
 		instances_set_granted(
 		    answerer->remembered.instances, q->request.instance);
 
-	size_t len = verdict_print(&q->verdict, event, bytes);
+	size_t len = verdict_print(&q->plan.verdict, event, bytes);
 	config_unref(q->config);
 	q->done(q->context, bytes, len);
 	q->next = answerer->free;
@@ -135,7 +125,7 @@ static void store_answered(void *context, const struct outcome *outcome)
 {
 	struct question *q = context;
 
-	settle(q->config, &q->plan, outcome, &q->verdict);
+	settle(q->config, &q->plan, outcome, &q->plan.verdict);
 	finish(q);
 }
 
@@ -144,7 +134,7 @@ static void store_answered(void *context, const struct outcome *outcome)
 static void warn_of_context(const struct facts *facts, struct slice context)
 {
 	static atomic_flag warned = ATOMIC_FLAG_INIT;
-	char shown[80];
+	char shown[80] UNINITIALIZED;
 
 	if (facts->context != CONTEXT_UNKNOWN || atomic_flag_test_and_set(&warned))
 		return;
@@ -175,11 +165,11 @@ void answer(
 	q->done = done;
 	q->context = context;
 	q->began_ns = metrics_clock_ns();
-	gather(config, request, &answerer->remembered, wall_clock_s(), &q->facts);
+	int64_t now_ms = wall_clock_ms();
+	gather(config, request, &answerer->remembered, now_ms / 1000, &q->facts);
 	warn_of_context(&q->facts, request->policy_context);
 	decide(config, &q->facts, &q->plan, NULL);
 	if (!q->plan.asks_store) {
-		q->verdict = q->plan.verdict;
 		finish(q);
 		return;
 	}
@@ -188,7 +178,7 @@ void answer(
 	    .token_len = plan_token(config, &q->plan, q->token),
 	    .charges = q->plan.charges,
 	    .count = q->plan.charges_count,
-	    .now_ms = wall_clock_ms(),
+	    .now_ms = now_ms,
 	};
 	store_ask(answerer->store, &ask, store_answered, q);
 }

@@ -82,8 +82,9 @@ void decide(
     struct trace *trace);
 
 /*
- * @outcome answers plan->charges, in order. Sets *ret to the verdict, adds shadowed
- * limits to plan->shadows, and what is to be blocked to plan->blocks.
+ * @outcome answers plan->charges, in order. Sets *ret, which may be plan->verdict, to the
+ * verdict, adds shadowed limits to plan->shadows, and what is to be blocked to
+ * plan->blocks.
  */
 void settle(
     const struct config *config, struct plan *plan, const struct outcome *outcome,

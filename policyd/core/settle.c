@@ -192,12 +192,27 @@ static bool may_pass_uncounted(const struct config *config, const struct plan *p
 	return true;
 }
 
+/* The usual outcome: no limit has anything to say. */
+static bool nothing_is_over(const struct plan *plan, const struct outcome *outcome)
+{
+	bool over = plan->message.is_over || outcome->kind != OUTCOME_FITS;
+
+	for (size_t i = 0; i < outcome->count; i++)
+		over = over || outcome->results[i].over;
+	return !over;
+}
+
 void settle(
     const struct config *config, struct plan *plan, const struct outcome *outcome,
     struct verdict *ret)
 {
 	static const struct outcome nothing = {.kind = OUTCOME_FITS};
 
+	if (nothing_is_over(plan, outcome)) {
+		if (ret != &plan->verdict)
+			*ret = plan->verdict;
+		return;
+	}
 	if (outcome->kind == OUTCOME_UNAVAILABLE) {
 		if (!plan->refused && !may_pass_uncounted(config, plan)) {
 			failure_verdict(FAILURE_STORE, CHECK_LIMITS, false, ret);
