@@ -9,39 +9,43 @@
  * what is in use without a sweep. */
 #define EXPIRE_AT_ONCE 2
 
+/* A power of two. */
+#define FIRST_CHAINS 16
+
 /* Full counters looked at for one that is not full any more, before giving up. */
 #define FULL_LOOKS 16
 
 int counters_init(struct counters *counters, size_t max)
 {
-	size_t buckets = 1;
+	size_t homes = FIRST_CHAINS;
 
-	while (buckets < max)
-		buckets *= 2;
-	*counters = (struct counters){.max = max, .bucket_mask = buckets - 1};
+	while (homes < max)
+		homes *= 2;
+	*counters = (struct counters){
+	    .max = max, .chains_count = FIRST_CHAINS, .home_mask = homes - 1};
 	TAILQ_INIT(&counters->idle);
 	TAILQ_INIT(&counters->full);
 	/* Untouched pages cost nothing: calloc() maps them. */
-	counters->buckets = calloc(buckets, sizeof(struct counter *));
-	return counters->buckets ? 0 : -ENOMEM;
+	counters->chains = calloc(homes, sizeof(struct counter *));
+	return counters->chains ? 0 : -ENOMEM;
 }
 
 void counters_done(struct counters *counters)
 {
-	if (!counters->buckets)
+	if (!counters->chains)
 		return;
 	while (!TAILQ_EMPTY(&counters->idle))
 		counters_drop(counters, TAILQ_FIRST(&counters->idle));
 	while (!TAILQ_EMPTY(&counters->full))
 		counters_drop(counters, TAILQ_FIRST(&counters->full));
-	free(counters->buckets);
+	free(counters->chains);
 	*counters = (struct counters){0};
 }
 
 struct counter *counters_find(
     const struct counters *counters, uint64_t hash, const char *key, size_t key_len)
 {
-	struct counter *counter = counters->buckets[hash & counters->bucket_mask];
+	struct counter *counter = *counters_chain(counters, hash);
 
 	while (counter && (counter->hash != hash || counter->key_len != key_len ||
 			   memcmp(counter->key, key, key_len) != 0))
@@ -51,7 +55,7 @@ struct counter *counters_find(
 
 void counters_drop(struct counters *counters, struct counter *counter)
 {
-	struct counter **link = &counters->buckets[counter->hash & counters->bucket_mask];
+	struct counter **link = counters_chain(counters, counter->hash);
 
 	while (*link != counter)
 		link = &(*link)->chain;
@@ -119,6 +123,29 @@ static bool make_room(struct counters *counters, size_t more, int64_t now_ms)
 	return true;
 }
 
+/* One chain more while there are more counters than chains: those of the chain that is
+ * split which now belong to it move there. */
+static void grow(struct counters *counters)
+{
+	size_t added = counters->chains_count;
+
+	if (added > counters->home_mask || counters->count < added)
+		return;
+	size_t mask = SIZE_MAX >> __builtin_clzl(added);
+	struct counter **link = &counters->chains[added & mask >> 1];
+	counters->chains_count++;
+	while (*link) {
+		struct counter *counter = *link;
+		if ((counter->hash & mask) != added) {
+			link = &counter->chain;
+			continue;
+		}
+		*link = counter->chain;
+		counter->chain = counters->chains[added];
+		counters->chains[added] = counter;
+	}
+}
+
 struct counter *counters_add(
     struct counters *counters, uint64_t hash, const struct charge *charge, int64_t now_ms)
 {
@@ -142,9 +169,10 @@ struct counter *counters_add(
 	}
 	memcpy(counter->key, charge->key, charge->key_len);
 	window_use(&counter->window, counter->window_s, now_ms);
-	struct counter **bucket = &counters->buckets[hash & counters->bucket_mask];
-	counter->chain = *bucket;
-	*bucket = counter;
+	grow(counters);
+	struct counter **chain = counters_chain(counters, hash);
+	counter->chain = *chain;
+	*chain = counter;
 	TAILQ_INSERT_TAIL(&counters->idle, counter, order);
 	counters->count++;
 	return counter;

@@ -4,16 +4,20 @@
 #include "policyd/core/limits.h"
 #include "policyd/memory_members.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
 /*
- * One shard of the memory store's counters: a table of chains that never grows (no pause
- * for moving a million entries), and two lists in order of last use, of the counters that
- * are up to their max and of the others. Bounded: a counter counts as one and so does
- * each member of its set.
+ * One shard of the memory store's counters: a table of chains, and two lists in order of
+ * last use, of the counters that are up to their max and of the others. Bounded: a
+ * counter counts as one and so does each member of its set.
+ *
+ * The table grows by one chain for each new counter (linear hashing: the next chain in
+ * turn is split in two). So there is no pause for moving a million entries, and what a
+ * few counters touch is a few cache lines and pages.
  *
  * The caller hashes and locks.
  */
@@ -35,8 +39,9 @@ struct counter {
 TAILQ_HEAD(counter_list, counter);
 
 struct counters {
-	struct counter **buckets;
-	size_t bucket_mask;
+	struct counter **chains;
+	atomic_size_t chains_count; /* in use; atomic for counters_prefetch() alone */
+	size_t home_mask;           /* chains that there can be, a power of two, - 1 */
 	size_t count, max;
 	struct counter_list idle, full; /* least recently used first */
 };
@@ -44,11 +49,23 @@ struct counters {
 int counters_init(struct counters *counters, size_t max);
 void counters_done(struct counters *counters); /* all zero is fine */
 
+/* The chain of this hash. */
+static inline struct counter **counters_chain(
+    const struct counters *counters, uint64_t hash)
+{
+	size_t count =
+	    atomic_load_explicit(&counters->chains_count, memory_order_relaxed);
+	size_t mask = SIZE_MAX >> __builtin_clzl(count - 1);
+	size_t at = hash & mask;
+
+	return &counters->chains[at < count ? at : at & mask >> 1];
+}
+
 /* It will be asked for in a moment: begins to fetch where it would stand. Needs no lock.
  */
 static inline void counters_prefetch(const struct counters *counters, uint64_t hash)
 {
-	__builtin_prefetch(&counters->buckets[hash & counters->bucket_mask]);
+	__builtin_prefetch(counters_chain(counters, hash));
 }
 
 /* NULL: there is none. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "policyd/memory_tokens.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,8 @@
 /* Results that a record holds itself; more are allocated. */
 #define INLINE_RESULTS 2
 
+#define RECORD_BYTES 64
+
 /* The index begins with so many slots and doubles: it stays in the caches of a site that
  * remembers few tokens. Moving the largest takes some 50 microseconds. */
 #define FIRST_SLOTS 256
@@ -18,8 +22,9 @@
 /* Forgotten at most at each new one: no request pays for a quiet night. */
 #define FORGET_AT_ONCE 2
 
+/* A cache line. */
 struct record {
-	uint64_t hash[2];
+	alignas(RECORD_BYTES) uint64_t hash[2];
 	int64_t time_ms;
 	uint32_t count;
 	enum outcome_kind kind;
@@ -28,6 +33,8 @@ struct record {
 		struct charge_result *many;
 	} results;
 };
+
+static_assert(sizeof(struct record) == RECORD_BYTES, "a request touches one line");
 
 struct token_block {
 	struct record records[BLOCK_RECORDS];
@@ -98,9 +105,18 @@ static bool block_ready(struct tokens *tokens, size_t number)
 	if (tokens->blocks[number])
 		return true;
 	tokens->blocks[number] =
-	    tokens->spare ? tokens->spare : malloc(sizeof(struct token_block));
+	    tokens->spare ? tokens->spare
+			  : aligned_alloc(RECORD_BYTES, sizeof(struct token_block));
 	tokens->spare = NULL;
 	return tokens->blocks[number] != NULL;
+}
+
+static void note_oldest(struct tokens *tokens)
+{
+	const struct record *record = record_at(tokens, tokens->first);
+
+	tokens->oldest_ms = record->time_ms;
+	tokens->oldest_hash = (uint32_t)record->hash[0];
 }
 
 static void forget_oldest(struct tokens *tokens)
@@ -114,6 +130,8 @@ static void forget_oldest(struct tokens *tokens)
 	tokens->first = position_after(tokens, 1);
 	tokens->count--;
 	tokens->forgotten++;
+	if (tokens->count > 0)
+		note_oldest(tokens);
 	if (tokens->count == 0 || tokens->first / BLOCK_RECORDS != number)
 		block_release(tokens, number);
 }
@@ -143,6 +161,26 @@ void tokens_done(struct tokens *tokens)
 	free(tokens->blocks);
 	free(tokens->index);
 	*tokens = (struct tokens){0};
+}
+
+static void prefetch_record(const struct tokens *tokens, size_t position)
+{
+	const struct token_block *block = tokens->blocks[position / BLOCK_RECORDS];
+
+	if (block)
+		__builtin_prefetch(&block->records[position % BLOCK_RECORDS], 1);
+}
+
+void tokens_prefetch(const struct tokens *tokens, uint64_t hash)
+{
+	__builtin_prefetch(&tokens->index[(uint32_t)hash & tokens->index_mask], 1);
+	prefetch_record(tokens, position_after(tokens, tokens->count));
+	if (tokens->count < tokens->max)
+		return;
+	/* The oldest goes, and the one behind it is the next. */
+	__builtin_prefetch(&tokens->index[tokens->oldest_hash & tokens->index_mask], 1);
+	prefetch_record(tokens, tokens->first);
+	prefetch_record(tokens, position_after(tokens, 1));
 }
 
 static void copy_outcome(const struct record *record, struct outcome *ret)
@@ -225,7 +263,7 @@ void tokens_add(
     const struct outcome *outcome)
 {
 	for (int i = 0; i < FORGET_AT_ONCE && tokens->count > 0; i++)
-		if (record_at(tokens, tokens->first)->time_ms < now_ms - keep_ms)
+		if (tokens->oldest_ms < now_ms - keep_ms)
 			forget_oldest(tokens);
 	if (tokens->count >= tokens->max)
 		forget_oldest(tokens);
@@ -241,5 +279,6 @@ void tokens_add(
 	record->time_ms = now_ms;
 	tokens->index[find_slot(tokens, hash)] = (struct token_slot){
 	    .position = (uint32_t)position + 1, .hash = (uint32_t)hash[0]};
-	tokens->count++;
+	if (tokens->count++ == 0)
+		note_oldest(tokens);
 }

@@ -28,7 +28,10 @@ struct tokens {
 	size_t count, max;
 	uint64_t forgotten; /* so many were, ever */
 	size_t first;       /* position of the oldest record */
-	size_t capacity;    /* positions, from where they begin anew */
+	/* Its time and half of its hash: most requests need not look at it. */
+	int64_t oldest_ms;
+	uint32_t oldest_hash;
+	size_t capacity; /* positions, from where they begin anew */
 	struct token_block **blocks;
 	struct token_block *spare; /* one, so that a queue at rest allocates nothing */
 	struct token_slot *index;  /* open addressing */
@@ -38,11 +41,9 @@ struct tokens {
 int tokens_init(struct tokens *tokens, size_t max);
 void tokens_done(struct tokens *tokens); /* all zero is fine */
 
-/* It will be asked for in a moment: begins to fetch where it would stand. */
-static inline void tokens_prefetch(const struct tokens *tokens, uint64_t hash)
-{
-	__builtin_prefetch(&tokens->index[(uint32_t)hash & tokens->index_mask]);
-}
+/* This token will be asked for in a moment, and then most likely added: begins to fetch
+ * what that touches. */
+void tokens_prefetch(const struct tokens *tokens, uint64_t hash);
 
 /* False: not remembered. */
 bool tokens_find(

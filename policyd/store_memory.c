@@ -30,8 +30,8 @@
 /* Tokens copied under one lock. */
 #define TOKENS_AT_ONCE 32
 
-/* Chains copied under one lock, for who looks at all counters. */
-#define CHAINS_AT_ONCE 32
+/* Homes whose counters are copied under one lock, for who looks at all. */
+#define HOMES_AT_ONCE 32
 
 struct counter_shard {
 	alignas(64) pthread_mutex_t lock;
@@ -97,6 +97,7 @@ static void question_begin(
 		size_t shard = shard_of(store, part->hash);
 		part->counters = &store->counters[shard].counters;
 		part->counter_is_new = part->member_is_new = false;
+		__builtin_prefetch(&store->counters[shard].lock, 1);
 		counters_prefetch(part->counters, part->hash);
 		question->shards |= UINT64_C(1) << shard;
 	}
@@ -327,13 +328,14 @@ static bool charges_something(const struct store_request *request)
 	return false;
 }
 
-static void answer_now(struct question *question, bool charges, struct outcome *outcome)
+/* What was looked at is charged, or is not; and the locks go. */
+static void question_end(
+    struct question *question, bool charges, bool over, struct outcome *outcome)
 {
 	bool charged = false;
 
-	question_lock(question);
 	outcome->kind = OUTCOME_FITS;
-	if (question_look(question, outcome)) {
+	if (over) {
 		outcome->kind = OUTCOME_OVER;
 	} else if (charges) {
 		charged = question_make(question, outcome);
@@ -346,8 +348,23 @@ static void answer_now(struct question *question, bool charges, struct outcome *
 	question_unlock(question, charged);
 }
 
-/* The token's shard stays locked over the charge: of two requests with one token, the
- * second finds the first one's outcome. */
+static void answer_now(
+    struct memory *store, const struct store_request *request, bool charges,
+    struct outcome *outcome)
+{
+	struct question question UNINITIALIZED;
+
+	question_begin(&question, store, request);
+	question_lock(&question);
+	bool over = question_look(&question, outcome);
+	question_end(&question, charges, over, outcome);
+}
+
+/*
+ * The token's shard stays locked over the charge: of two requests with one token, the
+ * second finds the first one's outcome. Nearly every token is a new one, and where it
+ * would stand is in no cache: the look at the counters is made while that arrives.
+ */
 static void answer_once(
     struct memory *store, const struct store_request *request, struct outcome *outcome)
 {
@@ -359,8 +376,12 @@ static void answer_once(
 	pthread_mutex_lock(&shard->lock);
 	tokens_prefetch(&shard->tokens, hash[0]);
 	question_begin(&question, store, request);
-	if (!tokens_find(&shard->tokens, hash, outcome)) {
-		answer_now(&question, true, outcome);
+	question_lock(&question);
+	bool over = question_look(&question, outcome);
+	if (tokens_find(&shard->tokens, hash, outcome)) {
+		question_unlock(&question, false);
+	} else {
+		question_end(&question, true, over, outcome);
 		if (outcome->kind != OUTCOME_UNAVAILABLE)
 			tokens_add(
 			    &shard->tokens, hash, request->now_ms, STORE_TOKEN_S * 1000,
@@ -374,17 +395,14 @@ static void memory_ask(
     void *context)
 {
 	struct memory *store = (struct memory *)base;
-	struct question question UNINITIALIZED;
 	struct outcome outcome UNINITIALIZED;
 	assert(request->count <= LIMITS_MAX);
 
 	bool charges = charges_something(request);
-	if (request->token_len > 0 && charges) {
+	if (request->token_len > 0 && charges)
 		answer_once(store, request, &outcome);
-	} else {
-		question_begin(&question, store, request);
-		answer_now(&question, charges, &outcome);
-	}
+	else
+		answer_now(store, request, charges, &outcome);
 	answer(context, &outcome);
 }
 
@@ -481,13 +499,17 @@ static void memory_forget(
 
 /* ---- for the state file ---- */
 
+/* By homes, the chains that there would be if all were in use: a counter may move to
+ * another chain while somebody looks at all, and its home stays. */
 static int batch_fill(
     const struct counters *counters, size_t begin, struct memory_batch *batch)
 {
-	for (size_t i = begin; i < begin + CHAINS_AT_ONCE && i <= counters->bucket_mask;
-	     i++)
-		for (const struct counter *counter = counters->buckets[i]; counter;
-		     counter = counter->chain) {
+	for (size_t home = begin;
+	     home < begin + HOMES_AT_ONCE && home <= counters->home_mask; home++)
+		for (const struct counter *counter = *counters_chain(counters, home);
+		     counter; counter = counter->chain) {
+			if ((counter->hash & counters->home_mask) != home)
+				continue;
 			int r = memory_batch_add(batch, counter);
 			if (r < 0)
 				return r;
@@ -502,10 +524,10 @@ int store_memory_each(struct store *base, memory_counter_seen *seen, void *conte
 
 	for (size_t n = 0; n < store->shards; n++) {
 		struct counter_shard *shard = &store->counters[n];
-		for (size_t i = 0; i <= shard->counters.bucket_mask;
-		     i += CHAINS_AT_ONCE) {
+		for (size_t home = 0; home <= shard->counters.home_mask;
+		     home += HOMES_AT_ONCE) {
 			pthread_mutex_lock(&shard->lock);
-			int r = batch_fill(&shard->counters, i, &batch);
+			int r = batch_fill(&shard->counters, home, &batch);
 			pthread_mutex_unlock(&shard->lock);
 			if (r == 0)
 				r = memory_batch_show(&batch, seen, context);

@@ -551,6 +551,68 @@ static void test_changes(void **state)
 	store_free(store);
 }
 
+/* ---- a table that grows ---- */
+
+enum { OLD = 500, NEW = 3000 };
+
+struct growing {
+	struct store *store;
+	unsigned seen[OLD];
+	int added;
+};
+
+static void hit_number(struct store *store, const char *kind, int number)
+{
+	char key[32];
+	snprintf(key, sizeof(key), "%s %d", kind, number);
+	assert_int_equal(hit(store, key, 10), OUTCOME_FITS);
+}
+
+/* More counters come while all are looked at, and their chains are split. */
+static bool see_and_add(void *context, const struct memory_counter *counter)
+{
+	struct growing *growing = context;
+	char key[32];
+	int number;
+	snprintf(key, sizeof(key), "%.*s", (int)counter->key_len, counter->key);
+	if (sscanf(key, "old %d", &number) == 1)
+		growing->seen[number]++;
+	for (int i = 0; i < 6 && growing->added < NEW; i++)
+		hit_number(growing->store, "new", growing->added++);
+	return true;
+}
+
+static void test_all_are_seen_once_while_more_come(void **state)
+{
+	(void)state;
+	struct growing growing = {.store = new_store(4000)};
+	struct store *store = growing.store;
+	for (int i = 0; i < OLD; i++)
+		hit_number(store, "old", i);
+	assert_int_equal(store_memory_each(store, see_and_add, &growing), 0);
+	assert_int_equal(growing.added, NEW);
+	for (int i = 0; i < OLD; i++) {
+		if (growing.seen[i] != 1)
+			fail_msg("old %d was seen %u times", i, growing.seen[i]);
+	}
+	/* Each is found where it is now, or it would begin at 0. */
+	for (int i = 0; i < NEW; i++) {
+		char key[32];
+		snprintf(key, sizeof(key), "new %d", i);
+		if (used(store, key, START_MS) != 1)
+			fail_msg("%s is lost", key);
+		const char *gone = key;
+		struct seen done = {.done = 1};
+		if (i % 2 == 0)
+			store_forget(store, &gone, 1, note_done, &done);
+	}
+	for (int i = 0; i < NEW; i++)
+		hit_number(store, "new", i);
+	assert_int_equal(used(store, "new 0", START_MS), 1);
+	assert_int_equal(used(store, "new 1", START_MS), 2);
+	store_free(store);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, ASKED = 20000, KEYS = 50, MAX = 700 };
@@ -661,6 +723,7 @@ int main(void)
 	    cmocka_unit_test(test_read),
 	    cmocka_unit_test(test_scan_and_forget),
 	    cmocka_unit_test(test_changes),
+	    cmocka_unit_test(test_all_are_seen_once_while_more_come),
 	    cmocka_unit_test(test_threads_never_exceed),
 	    cmocka_unit_test(test_threads_share_tokens),
 	};
