@@ -150,15 +150,25 @@ static json_t *make_scalar(struct config_text *text, const struct config_node *n
 	}
 }
 
+/* One for all: nobody changes what was read. */
+static json_t *make_empty(struct config_text *text)
+{
+	if (!text->empty)
+		text->empty = json_object();
+	return json_incref(text->empty);
+}
+
 /* The value at node @index with all below it. NULL: no memory. */
 static json_t *make_value(struct config_text *text, uint32_t index)
 {
 	const struct config_node *node = &text->nodes[index];
 	bool object = text->bytes[node->offset] == '{';
 	bool array = text->bytes[node->offset] == '[';
-	json_t *made = object  ? json_object()
-		       : array ? json_array()
-			       : make_scalar(text, node);
+	bool empty = object && node->next == index + 1;
+	json_t *made = empty    ? make_empty(text)
+		       : object ? json_object()
+		       : array  ? json_array()
+				: make_scalar(text, node);
 
 	for (uint32_t i = index + 1; made && i < node->next; i = text->nodes[i].next) {
 		const struct config_node *child = &text->nodes[i];
@@ -207,6 +217,7 @@ int config_text_parse(
 void config_text_done(struct config_text *text)
 {
 	json_decref(text->root);
+	json_decref(text->empty);
 	free(text->nodes);
 	free(text->bytes);
 	*text = (struct config_text){0};

@@ -40,6 +40,7 @@ struct config_text {
 	struct config_node *nodes;
 	size_t node_count, node_room;
 	json_t *root;
+	json_t *empty; /* what every {} is: a hundred thousand domains need no more */
 };
 
 struct config_fault {
