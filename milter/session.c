@@ -486,7 +486,7 @@ static void log_message(const struct message *message)
 			log_info(
 			    "queue_id=%s has %zu lines of more than %d bytes: Postfix "
 			    "folds them on delivery, which breaks the signature; the "
-			    "sender's program should encode them",
+			    "sender's program should fold or encode them",
 			    message->arrival.queue_id, long_lines, BODY_LONG_LINE);
 		return;
 	}

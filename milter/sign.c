@@ -67,6 +67,7 @@ struct signature {
 	size_t count;
 	char *text; /* one header, as it goes to the library */
 	size_t text_size;
+	size_t long_lines; /* of signed headers; the body has its own count */
 
 	struct body body;
 	SHA256_CTX hash; /* of the canonical body */
@@ -322,6 +323,16 @@ static bool canonical_header(
 	return sound;
 }
 
+static size_t count_long_lines(const char *text)
+{
+	size_t count = 0;
+	for (size_t len; *text; text += len + (text[len] != '\0')) {
+		len = strcspn(text, "\n"); /* with the CR of a fold */
+		count += len - (len > 0 && text[len - 1] == '\r') > BODY_LONG_LINE;
+	}
+	return count;
+}
+
 static int feed_header(
     struct signature *signature, const struct headers *headers, size_t i,
     char errbuf[static SIGN_ERROR_TEXT_MAX])
@@ -334,6 +345,8 @@ static int feed_header(
 	if (!canonical_header(headers, i, signature->text, &len))
 		return unsignable(
 		    errbuf, "control character in header ", header_name(headers, i));
+	if (len > BODY_LONG_LINE)
+		signature->long_lines += count_long_lines(signature->text);
 	for (size_t n = 0; n < signature->count; n++) {
 		DKIM *dkim = signature->items[n].dkim;
 		DKIM_STAT status =
@@ -570,5 +583,5 @@ struct signature *signature_free(struct signature *signature)
 
 size_t signature_long_lines(const struct signature *signature)
 {
-	return signature->body.long_lines;
+	return signature->long_lines + signature->body.long_lines;
 }

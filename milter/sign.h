@@ -75,7 +75,7 @@ int signature_finish(
     char errbuf[static SIGN_ERROR_TEXT_MAX]);
 struct signature *signature_free(struct signature *signature);
 
-/* Lines over BODY_LONG_LINE bytes so far. */
+/* Lines over BODY_LONG_LINE bytes so far, of the body and of headers that are signed. */
 size_t signature_long_lines(const struct signature *signature);
 
 /* True when headers of this name are signed: those of RFC 6376, 5.4.1, those about MIME,

@@ -215,7 +215,13 @@ def test_long_lines_are_counted(milter):  # noqa: F811
     body = b"x" * 998 + b"\r\n" + b"y" * 999 + b"\r\n" + b"z" * 70000 + b"\r\n"
     with daemon.session() as session:
         daemon.assert_signed(HEADERS, body, session.message(HEADERS, body))
-    daemon.daemon.process.wait_for_line("queue_id=4XyZ12 has 2 lines of more than 998 bytes")
+        daemon.daemon.process.wait_for_line("queue_id=4XyZ12 has 2 lines of more than 998 bytes")
+        # Of headers those that are signed: folding another one harms nothing.
+        headers = HEADERS + [("Cc", " " + "x" * 994), ("References", " " + "y" * 990 + "\n z"),
+                             ("References", "\n\t" + "z" * 998 + "\n " + "z" * 997),
+                             ("Sender", " " + "s" * 1000), ("X-Other", " " + "o" * 2000)]
+        daemon.assert_signed(headers, b"x\r\n", session.message(headers, b"x\r\n"))
+        daemon.daemon.process.wait_for_line("queue_id=4XyZ12 has 3 lines of more than 998 bytes")
 
 
 def test_signed_headers_that_masking_removes_are_not_signed(milter):  # noqa: F811
