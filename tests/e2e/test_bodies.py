@@ -46,6 +46,24 @@ def test_body(mail, postern, sink, tmp_path, name):
         assert delivery.body == expected
 
 
+NESTED = b"".join(b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (i, i + 1)
+                  for i in range(10000))
+MALFORMED = [(b"multipart/mixed; boundary=b0", NESTED), (b"multipart/mixed", b"--x\r\n\r\na\r\n"),
+             (b'multipart/mixed; boundary="x', b"--x\r\nContent-Type\r\n\r\na\r\n--y--\r\n"),
+             (b";;;=\r\nContent-Transfer-Encoding: base64", b"!!!\xff\r\n"),
+             (b"message/rfc822", b"From: x@elsewhere.example\r\n\r\na\r\n")]
+
+
+def test_malformed_mime_is_signed_like_any(mail, postern, sink, tmp_path):
+    daemons = postern()
+    for count, (kind, body) in enumerate(MALFORMED, 1):
+        message = b"MIME-Version: 1.0\r\nContent-Type: " + kind + b"\r\n" + letter(body=body)
+        with mail.user() as client:
+            assert client.message("ada@example.org", [OUTSIDE], message,
+                                  "BODY=8BITMIME").code == 250
+        assert_signed(sink.wait_for(count)[-1], daemons, tmp_path)
+
+
 def test_bare_line_feeds_become_line_ends_and_no_second_message(mail, postern, sink,
                                                                  tmp_path):
     """smtpd_forbid_bare_newline: <LF>.<LF> does not end the data, nor hide commands."""

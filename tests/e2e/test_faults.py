@@ -167,6 +167,31 @@ def test_milter_child_killed_under_load(mail, postern, sink, tmp_path):
     assert daemons.milter.process.pid == parent
 
 
+@pytest.mark.parametrize("child_alone", [False, True])
+def test_milter_killed_in_mid_message(mail, postern, sink, tmp_path, child_alone):
+    """The client keeps it, over that connection all others too; a new one is served."""
+    daemons = postern()
+    daemons.allow("killed by signal 9")
+    with mail.user() as client:
+        assert client.envelope(USERS[0], [OUTSIDE]).code == 250
+        assert client.command("DATA").code == 354
+        client.send(letter()[:-20])
+        if child_alone:
+            os.kill(milter_child(daemons.milter.process.pid), signal.SIGKILL)
+            daemons.milter.process.wait_for_line("child 0 serves again")
+        else:
+            daemons.milter.kill()
+        client.send(letter()[-20:] + b".\r\n")
+        assert client.reply().code == 451
+        if not child_alone:
+            daemons.milter.start()
+        # Postfix gives up a milter that failed for the rest of the session.
+        assert client.message(USERS[0], [OUTSIDE], letter()).code == 451
+        with mail.user() as other:
+            assert other.message(USERS[0], [OUTSIDE], letter()).code == 250
+    assert_signed(sink.one(), daemons, tmp_path)
+
+
 @pytest.mark.threads
 def test_reloads_under_load(mail, postern, sink, tmp_path):
     """SIGHUP to both, again and again: no message is refused or unsigned."""
