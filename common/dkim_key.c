@@ -114,6 +114,13 @@ static int refuse_unparsable(
 		return refuse(
 		    to,
 		    "is an OpenSSH key; write it as PEM: ssh-keygen -p -m PEM -f COPY");
+	/* openssl ecparam -genkey puts them before the key, and the decoder stops there.
+	 */
+	if (strstr(text->bytes, "-----BEGIN EC PARAMETERS-----"))
+		return refuse(
+		    to,
+		    "is of type EC, which DKIM has not; RSA (2048 bits) or Ed25519 is "
+		    "expected");
 	if (strstr(text->bytes, "PRIVATE KEY-----"))
 		return refuse(
 		    to,

@@ -38,7 +38,16 @@ static void write_file(const char *name, const char *text, size_t len, mode_t mo
 	close(fd);
 }
 
-enum form { PRIVATE, ENCRYPTED, DER, PUBLIC, TRUNCATED, PREAMBLE, TRADITIONAL };
+enum form {
+	EC_PARAMETERS,
+	PRIVATE,
+	ENCRYPTED,
+	DER,
+	PUBLIC,
+	TRUNCATED,
+	PREAMBLE,
+	TRADITIONAL
+};
 
 static void write_pkey(const char *name, EVP_PKEY *pkey, enum form form)
 {
@@ -47,7 +56,12 @@ static void write_pkey(const char *name, EVP_PKEY *pkey, enum form form)
 	assert_non_null(pkey);
 	switch (form) {
 	case PREAMBLE:
-		BIO_puts(bio, "the key of 2026\n");
+	case EC_PARAMETERS:
+		BIO_puts(
+		    bio, form == PREAMBLE ? "the key of 2026\n"
+					  : "-----BEGIN EC PARAMETERS-----\n"
+					    "BggqhkjOPQMBBw==\n"
+					    "-----END EC PARAMETERS-----\n");
 		/* fall through */
 	case PRIVATE:
 	case TRUNCATED:
@@ -110,6 +124,8 @@ static int make_files(void **state)
 	write_pkey("rsa-512", rsa(512), PRIVATE);
 	write_pkey("rsa-1016", rsa(1016), PRIVATE);
 	write_pkey("ec", EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), PRIVATE);
+	write_pkey(
+	    "ecparam", EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256"), EC_PARAMETERS);
 	write_pkey("encrypted", rsa(1024), ENCRYPTED);
 	write_pkey("der", rsa(1024), DER);
 	write_pkey("public", rsa(1024), PUBLIC);
@@ -170,6 +186,7 @@ static const struct {
     {"RSA-512", "rsa-512", "has 512 bits", 0, 0},
     {"under 1024", "rsa-1016", "has 1016 bits", 0, 0},
     {"elliptic curves are no DKIM", "ec", "is of type EC", 0, 0},
+    {"as openssl ecparam -genkey writes it", "ecparam", "is of type EC", 0, 0},
     {"encrypted: never a prompt", "encrypted", "is encrypted", 0, 0},
     {"DER", "der", "is in DER form", 0, 0},
     {"the public half", "public", "holds a public key", 0, 0},
