@@ -133,8 +133,9 @@ static dkim_canon_t canon_of(enum canonicalization canon)
 }
 
 static DKIM *library_sign(
-    const struct config *config, DKIM_LIB *lib, struct arena *arena, const char *id,
-    const char *key, const struct chosen_key *chosen, DKIM_STAT *ret_status)
+    const struct config *config, enum canonicalization header_canon, DKIM_LIB *lib,
+    struct arena *arena, const char *id, const char *key, const struct chosen_key *chosen,
+    DKIM_STAT *ret_status)
 {
 	dkim_alg_t algorithm = DKIM_SIGN_UNKNOWN;
 	switch (chosen->key->key->algorithm) {
@@ -149,8 +150,7 @@ static DKIM *library_sign(
 	return dkim_sign(
 	    lib, (const unsigned char *)id, arena, (dkim_sigkey_t)(uintptr_t)key,
 	    (const unsigned char *)chosen->key->selector,
-	    (const unsigned char *)chosen->domain,
-	    canon_of(config->milter.dkim.header_canon),
+	    (const unsigned char *)chosen->domain, canon_of(header_canon),
 	    canon_of(config->milter.dkim.body_canon), algorithm, -1, ret_status);
 }
 
@@ -190,7 +190,8 @@ static void sign_probe(struct key_ticket *ticket, void *context)
 	SHA256_Update(&hash, header, strlen(header));
 	hash_ticket_init(&hash_ticket, &hash);
 	DKIM *dkim = library_sign(
-	    &config, context, &arena, "probe", ticket->text, &chosen, &status);
+	    &config, CANON_RELAXED, context, &arena, "probe", ticket->text, &chosen,
+	    &status);
 	if (dkim &&
 	    dkim_header(dkim, (unsigned char *)header, strlen(header)) == DKIM_STAT_OK &&
 	    dkim_eoh(dkim) == DKIM_STAT_OK &&
@@ -416,9 +417,43 @@ static void begin_body(struct signature *signature, const struct config *config)
 	    shares_hashes ? sink_to_hash : sink_to_library, signature);
 }
 
+/* At most so long is the signature's header: its tags, b= included, and their values. */
+static size_t header_room(
+    const struct signature_params *params, const struct headers *headers,
+    const struct chosen_key *chosen)
+{
+	const struct config *config = params->signer->config;
+	const struct string_list *oversign = &config->milter.dkim.oversign;
+	size_t room = 300 + strlen(chosen->domain) + strlen(chosen->key->selector);
+	for (size_t i = 0; i < headers->count; i++)
+		if (sign_covers(config, header_name(headers, i)))
+			room += headers->items[i].name_len + 1;
+	for (size_t i = 0; i < oversign->count; i++)
+		room += strlen(oversign->items[i]) + 1;
+	return room;
+}
+
+/*
+ * What libopendkim hashes of its own header is folded as if an Ed25519 signature had no
+ * length, so not as the header that it returns; simple canonicalization minds. Where one
+ * line is enough it is not folded at all; where it is not, relaxed has to do.
+ */
+static enum canonicalization header_canon_of(
+    const struct signature_params *params, const struct headers *headers,
+    const struct chosen_key *chosen, bool *ret_one_line)
+{
+	enum canonicalization canon = params->signer->config->milter.dkim.header_canon;
+	bool folds_wrong =
+	    canon == CANON_SIMPLE && chosen->key->key->algorithm == DKIM_ED25519_SHA256;
+	*ret_one_line =
+	    folds_wrong && header_room(params, headers, chosen) <= BODY_LONG_LINE;
+	return folds_wrong && !*ret_one_line ? CANON_RELAXED : canon;
+}
+
 static int begin_one(
     struct signature *signature, const struct signature_params *params,
-    const struct chosen_key *chosen, char errbuf[static SIGN_ERROR_TEXT_MAX])
+    const struct headers *headers, const struct chosen_key *chosen,
+    char errbuf[static SIGN_ERROR_TEXT_MAX])
 {
 	struct one *one = &signature->items[signature->count];
 	const char *text = one->ticket.text;
@@ -431,12 +466,16 @@ static int begin_one(
 			return out_of_memory(errbuf);
 		text = pem;
 	}
+	bool one_line;
+	enum canonicalization canon = header_canon_of(params, headers, chosen, &one_line);
 	one->dkim = library_sign(
-	    params->signer->config, params->signer->lib, &signature->arena, params->id,
-	    text, chosen, &status);
+	    params->signer->config, canon, params->signer->lib, &signature->arena,
+	    params->id, text, chosen, &status);
 	dkim_key_pem_free(pem);
 	if (!one->dkim)
 		return library_fault(NULL, "dkim_sign", status, errbuf);
+	if (one_line)
+		dkim_set_margin(one->dkim, BODY_LONG_LINE);
 	signature->count++;
 	return 0;
 }
@@ -451,7 +490,7 @@ int signature_new(
 		return out_of_memory(errbuf);
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < params->keys_count; i++)
-		r = begin_one(signature, params, &params->keys[i], errbuf);
+		r = begin_one(signature, params, headers, &params->keys[i], errbuf);
 	if (r == 0)
 		r = feed_headers(signature, params, headers, errbuf);
 	if (r != 0)

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from milter_client import delivered
 from milter_daemon import milter, milter_at_rest  # noqa: F401
 from private_mail import dkim_check
 from private_mail.workspace import SERVICE_USER, own
@@ -120,6 +121,36 @@ def test_keys_of_a_domain(milter):  # noqa: F811
                 tags = dict(tag.strip().split("=", 1) for tag in edit[3].split(";"))
                 found.insert(0, f"{tags['s']} {tags['d']} {tags['a']}")
         assert found == signatures, author
+
+
+def test_each_canonicalization_by_both(milter_at_rest, tmp_path):  # noqa: F811
+    """libopendkim hashes another fold of an Ed25519 signature's header than it returns,
+    which "simple" minds: then the header stays in one line, or is signed as relaxed."""
+    daemon = milter_at_rest
+    keys, records = two_keys(daemon)
+    for form in ("relaxed/relaxed", "simple/simple", "simple/relaxed", "relaxed/simple"):
+        daemon.configure({"milter": {"dkim": {"keys": keys, "canonicalization": form}},
+                          "defaults": {"dkim": ["default", "ed25519"]}})
+        if daemon.daemon.process:
+            daemon.daemon.reload()
+        else:
+            daemon.daemon.start()
+        with daemon.session() as session:
+            for count in (0, 1, 10, 45, 80, 150):
+                headers = HEADERS + [("References", f" <{n}@example.org>") for n in range(count)]
+                body = b"a  b \r\n\r\n"
+                message = delivered(headers, body, session.message(headers, body).edits)
+                split = split_signatures(message)
+                assert sorted(split) == ["ed25519-sha256", "rsa-sha256"]
+                for algorithm, one in split.items():
+                    assert dkim_check.verify(one, records), (form, count, algorithm)
+                    said = re.search(rb"\bc=([a-z]+/[a-z]+)", one)[1].decode()
+                    wide = algorithm == "ed25519-sha256" and count >= 80
+                    assert said == (form.replace("simple/", "relaxed/") if wide else form)
+                    signature = one[one.index(b"DKIM-Signature"):one.index(b"From: Ada")]
+                    assert max(map(len, signature.split(b"\r\n"))) <= 998
+                if count in (0, 150):
+                    assert opendkim_agrees(tmp_path, records, list(split.values())) == 2
 
 
 BAD_KEYS = {
