@@ -93,6 +93,8 @@ void charges_plan(const struct config *config, struct plan *plan, bool relayed)
 {
 	enum limit_moment moment = limit_moment(config, plan->facts->state);
 
+	if (plan->verdict.action == ACTION_REJECT_UNAUTH)
+		moment = MOMENT_UNGRANTED;
 	if (!collect(config, plan, moment, relayed))
 		return;
 	plan->asks_store = plan->charges_count > 0;
@@ -103,8 +105,9 @@ void charges_plan(const struct config *config, struct plan *plan, bool relayed)
 		for (size_t i = 0; i < plan->charges_count; i++)
 			plan->charges[i].look = true;
 	if (charges_amounts(plan))
-		plan->token =
-		    moment == MOMENT_RECIPIENT ? TOKEN_RECIPIENT : TOKEN_MESSAGE;
+		plan->token = moment == MOMENT_RECIPIENT || moment == MOMENT_UNGRANTED
+				  ? TOKEN_RECIPIENT
+				  : TOKEN_MESSAGE;
 }
 
 /* Blocks refuse who was refused often enough before: they count no further. */

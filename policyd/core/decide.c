@@ -164,8 +164,8 @@ static bool run_checks(struct deciding *d)
 	return objected;
 }
 
-/* The `relay` check, at RCPT: grants, or says why not. True: the reply is given. */
-static bool check_relay(struct deciding *d, const struct grant *grant)
+/* The `relay` check, at RCPT: grants, or says why not. */
+static void check_relay(struct deciding *d, const struct grant *grant)
 {
 	struct finding *finding = finding_of(d, CHECK_RELAY);
 	struct plan *plan = d->plan;
@@ -177,19 +177,20 @@ static bool check_relay(struct deciding *d, const struct grant *grant)
 	switch (grant->result) {
 	case GRANT_NONE:
 		finding->result = CHECK_NOT_APPLICABLE;
-		return false;
+		return;
 	case GRANT_REFUSED:
 		finding->result = CHECK_OBJECTED;
 		set_answer(&finding->verdict, ACTION_REJECT_UNAUTH);
 		snprintf(
 		    finding->verdict.reason, sizeof(finding->verdict.reason), "%s",
 		    grant->why);
-		return take_objection(d, CHECK_RELAY, finding);
+		take_objection(d, CHECK_RELAY, finding);
+		return;
 	case GRANT_CANNOT_TELL:
 		finding->result = CHECK_CANNOT_TELL;
 		finding->failure = grant->failure;
 		failure_verdict(grant->failure, CHECK_RELAY, true, &plan->verdict);
-		return true;
+		return;
 	case GRANT_YES:
 		break;
 	}
@@ -197,13 +198,12 @@ static bool check_relay(struct deciding *d, const struct grant *grant)
 		finding->result = CHECK_CANNOT_TELL;
 		finding->failure = d->doubt;
 		failure_verdict(d->doubt, d->doubter, true, &plan->verdict);
-		return true;
+		return;
 	}
 	finding->result = CHECK_PASSED;
 	plan->grants = true;
 	if (d->facts->state == STATE_RCPT)
 		set_answer(&plan->verdict, ACTION_OK);
-	return false;
 }
 
 /* Access contexts judge without granting; then `relay` has nothing to say either. */
@@ -269,8 +269,9 @@ void decide(
 		grant_look_up(config, facts, grant);
 	if (judges_relay && answered)
 		finding_of(&d, CHECK_RELAY)->why = "an earlier check gave the reply";
-	else if (judges_relay)
-		answered = check_relay(&d, grant);
+	else if (judges_relay) /* whose word leaves Postfix its own domains: limits hold
+				*/
+		check_relay(&d, grant);
 	if (answered)
 		charges_plan_refusal(config, ret);
 	if (!has_limits || answered)

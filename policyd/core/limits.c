@@ -121,12 +121,12 @@ static bool charge_recipient(enum limit_moment moment, struct charge *ret)
 	ret->amount = 1;
 	ret->look = false;
 	ret->answers = true;
-	return moment == MOMENT_RECIPIENT;
+	return moment == MOMENT_RECIPIENT || moment == MOMENT_UNGRANTED;
 }
 
 static bool charge_refusals(enum limit_moment moment, struct charge *ret)
 {
-	bool refused = moment == MOMENT_REFUSAL;
+	bool refused = moment == MOMENT_REFUSAL || moment == MOMENT_UNGRANTED;
 
 	ret->amount = refused ? 1 : 0;
 	ret->look = !refused;

@@ -104,9 +104,12 @@ void window_add(struct window *window, uint64_t amount);
 enum limit_moment {
 	MOMENT_REFUSAL,   /* a check refused it for good */
 	MOMENT_RECIPIENT, /* RCPT */
-	MOMENT_LOOK,      /* DATA, when END-OF-MESSAGE charges */
-	MOMENT_CHARGE,    /* the state that policyd.charge_at names */
-	MOMENT_AFTER,     /* END-OF-MESSAGE, when DATA charged */
+	/* RCPT, and `relay` says reject_unauth_destination: Postfix may accept it for a
+	 * domain of its own, so that the recipient counts, and so does the refusal. */
+	MOMENT_UNGRANTED,
+	MOMENT_LOOK,   /* DATA, when END-OF-MESSAGE charges */
+	MOMENT_CHARGE, /* the state that policyd.charge_at names */
+	MOMENT_AFTER,  /* END-OF-MESSAGE, when DATA charged */
 };
 
 /* Of a request that no check refused. */

@@ -181,12 +181,14 @@ static bool object(
 	return true;
 }
 
-/* May everything pass uncounted? What only watches or warns never refuses. */
+/* May everything pass uncounted? What only watches or warns never refuses, and over a
+ * refusal that is to be counted the check's reply stands. */
 static bool may_pass_uncounted(const struct config *config, const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->charges_count; i++) {
 		const struct limit *limit = &config->limits[plan->charges[i].limit];
-		if (!limit->shadow && limit->over != OVER_WARN)
+		bool refusal = limit->count == COUNT_REFUSALS && !plan->charges[i].look;
+		if (!limit->shadow && limit->over != OVER_WARN && !refusal)
 			return false;
 	}
 	return true;

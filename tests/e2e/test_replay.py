@@ -112,8 +112,10 @@ def changed(base, section, **values):
     ("a limit with room",
      {**BASIS, "limits": [{**LIMIT, "max": 100}]}, {}),
     ("in shadow", {**BASIS, "limits": [LIMIT], "shadow": ["limits/three"]}, {}),
-    ("recipients, counted at RCPT: the fourth mail to joe and on, by whomever",
-     {**BASIS, "limits": [{**LIMIT, "per": "recipient"}]}, {"message": ["451 limits"] * 5}),
+    ("recipients, counted at RCPT: the fourth mail to joe and on, by whomever, granted or "
+     "not",
+     {**BASIS, "limits": [{**LIMIT, "per": "recipient"}]},
+     {"message": ["451 limits"] * 5, "RCPT": ["451 limits"]}),
     ("refusals: that of relay counts, that of a block does not",
      {**BASIS, "limits": [{**LIMIT, "count": "refusals", "max": 0}]},
      {"message": ["451 limits"]}),
@@ -121,7 +123,7 @@ def changed(base, section, **values):
      {**BASIS, "limits": [{**LIMIT, "count": "refusals", "max": 1}]}, {}),
     ("a second sender from one client",
      {**BASIS, "limits": [{**LIMIT, "count": "senders", "max": 1}]},
-     {"message": ["451 limits"]}),
+     {"message": ["451 limits"], "RCPT": ["451 limits"]}),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_what_would_differ(replay, log_file, why, against, expected):
     answer = replay(log_file, against)
