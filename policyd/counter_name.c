@@ -223,8 +223,8 @@ static bool find_limit(
     const struct config *config, const char *name, size_t len, size_t *ret)
 {
 	for (size_t i = 0; i < config->limits_count; i++)
-		if (strncmp(config->limits[i].name, name, len) == 0 &&
-		    config->limits[i].name[len] == '\0') {
+		if (strlen(config->limits[i].name) == len &&
+		    memcmp(config->limits[i].name, name, len) == 0) {
 			*ret = i;
 			return true;
 		}

@@ -240,6 +240,9 @@ static void test_back(void **state)
 	assert_false(counter_read(config, "gone:ada@example.org", 20, &counter));
 	assert_false(counter_read(config, "user", 4, &counter));
 	assert_false(counter_read(config, "use:ada", 7, &counter));
+	/* Whoever writes to Redis may name a key like this: behind the NUL is no limit.
+	 */
+	assert_false(counter_read(config, "user\0and so on and on:ada", 25, &counter));
 }
 
 /* Of several things at a time each is a name of it, and no part of one. */
