@@ -103,7 +103,9 @@ static struct counter *dispensable(struct counters *counters, int64_t now_ms)
 		return oldest;
 	oldest = TAILQ_FIRST(&counters->full);
 	for (int i = 0; i < FULL_LOOKS && oldest && !oldest->pinned; i++) {
-		if (counters_use(counters, oldest, now_ms) < oldest->max)
+		uint64_t use = counters_use(counters, oldest, now_ms);
+		/* Under a max of 0 is none, but one that has run out tells nothing. */
+		if (use < oldest->max || use == 0)
 			return oldest;
 		oldest = TAILQ_NEXT(oldest, order);
 	}

@@ -316,6 +316,26 @@ static void test_what_is_over_stays(void **state)
 	store_free(store);
 }
 
+/* With a max of 0 a counter is never under it: what has run out goes all the same. */
+static void test_a_max_of_nothing_does_not_last_for_ever(void **state)
+{
+	(void)state;
+	struct store *store = new_store(3);
+	char key[32];
+	for (int i = 0; i < 3; i++) {
+		snprintf(key, sizeof(key), "watched %d", i);
+		struct charge watched = charge(key, 1, 0, false);
+		assert_int_equal(
+		    ask(store, true, "", START_MS, &watched, 1).kind, OUTCOME_FITS);
+	}
+	struct charge one = charge("new", 1, 10, true);
+	assert_int_equal(
+	    ask(store, true, "", START_MS, &one, 1).kind, OUTCOME_UNAVAILABLE);
+	int64_t later_ms = START_MS + 2 * HOUR_S * 1000;
+	assert_int_equal(ask(store, true, "", later_ms, &one, 1).kind, OUTCOME_FITS);
+	store_free(store);
+}
+
 static void test_one_request_does_not_evict_its_own(void **state)
 {
 	(void)state;
@@ -713,6 +733,7 @@ int main(void)
 	    cmocka_unit_test(test_tokens_by_the_thousand),
 	    cmocka_unit_test(test_the_least_recently_used_goes),
 	    cmocka_unit_test(test_what_is_over_stays),
+	    cmocka_unit_test(test_a_max_of_nothing_does_not_last_for_ever),
 	    cmocka_unit_test(test_one_request_does_not_evict_its_own),
 	    cmocka_unit_test(test_a_new_max_counts_after_a_reload),
 	    cmocka_unit_test(test_nothing_to_charge),
