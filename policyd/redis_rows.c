@@ -114,12 +114,25 @@ static int errno_of(enum redis_result result)
 	return -EPROTO;
 }
 
+/* What is written as a counter may have been written by anybody: no other number can be
+ * reckoned with. */
+static bool is_counted(const struct redis_reply *reply)
+{
+	for (size_t i = 0; i < redis_reply_count(reply); i++) {
+		int64_t number = redis_reply_integer(redis_reply_item(reply, i));
+		if (number < 0 || number > (int64_t)WINDOW_USE_MAX)
+			return false;
+	}
+	return true;
+}
+
 static void see_row(
     struct rows *rows, const struct row *row, const struct redis_reply *reply)
 {
 	char key[CHARGE_KEY_MAX];
 	size_t key_len;
 	if (redis_reply_kind(reply) != REDIS_LIST || redis_reply_count(reply) != 4 ||
+	    !is_counted(reply) ||
 	    !limits_script_key_back(rows->prefix, row->key, row->key_len, key, &key_len))
 		return;
 	const struct store_row seen = {
@@ -330,7 +343,9 @@ static void on_scanned(
 	(void)error;
 	struct rows *rows = context;
 	size_t len = 0;
-	if (result == REDIS_ANSWERED) {
+	if (result == REDIS_ANSWERED && redis_reply_count(reply) != 2) {
+		rows_fail(rows, -EPROTO);
+	} else if (result == REDIS_ANSWERED) {
 		const char *cursor = redis_reply_text(redis_reply_item(reply, 0), &len);
 		if (len == 0 || len >= CURSOR_MAX) {
 			rows_fail(rows, -EPROTO);

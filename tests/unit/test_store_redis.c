@@ -46,6 +46,9 @@ struct redis_reply {
 	enum redis_kind kind;
 	const char *text;
 	size_t len;
+	int64_t integer;
+	const struct redis_reply *items;
+	size_t count;
 };
 
 static struct redis_link the_link;
@@ -142,25 +145,23 @@ enum redis_kind redis_reply_kind(const struct redis_reply *reply)
 const char *redis_reply_text(const struct redis_reply *reply, size_t *ret_len)
 {
 	*ret_len = reply->len;
-	return reply->text;
+	return reply->text ? reply->text : "";
 }
 
 int64_t redis_reply_integer(const struct redis_reply *reply)
 {
-	(void)reply;
-	return 0;
+	return reply->integer;
 }
 
 size_t redis_reply_count(const struct redis_reply *reply)
 {
-	(void)reply;
-	return 0;
+	return reply->count;
 }
 
 const struct redis_reply *redis_reply_item(const struct redis_reply *reply, size_t i)
 {
-	(void)i;
-	return reply;
+	assert_true(i < reply->count);
+	return &reply->items[i];
 }
 
 /* ---- what the test says ---- */
@@ -173,7 +174,7 @@ static struct asked *last_asked(size_t back)
 
 static void say(struct asked *asked, const char *text, size_t len)
 {
-	const struct redis_reply reply = {REDIS_TEXT, text, len};
+	const struct redis_reply reply = {.kind = REDIS_TEXT, .text = text, .len = len};
 	answer_asked(asked, REDIS_ANSWERED, &reply);
 }
 
@@ -226,8 +227,8 @@ static void set_charge(struct charge *charge, const char *subject, uint64_t max)
 /* Answers the probe that store_redis_set() makes at the next turn of the loop. */
 static void answer_probe(struct fixture *f, bool is_there)
 {
-	static const struct redis_reply ok = {REDIS_TEXT, "OK", 2},
-					nil = {REDIS_NIL, "", 0};
+	static const struct redis_reply ok = {.kind = REDIS_TEXT, .text = "OK", .len = 2},
+					nil = {.kind = REDIS_NIL};
 
 	size_t before = the_link.count;
 	event_base_loop(f->base, EVLOOP_ONCE);
@@ -529,7 +530,7 @@ static void a_probe_makes_its_key_anew(void **state)
 	size_t before = the_link.count;
 	event_base_loop(f->base, EVLOOP_ONCE);
 	assert_int_equal(the_link.count, before + 1);
-	const struct redis_reply nil = {REDIS_NIL, "", 0};
+	const struct redis_reply nil = {.kind = REDIS_NIL};
 	answer_asked(last_asked(0), REDIS_ANSWERED, &nil);
 	assert_string_equal(last_asked(0)->verb, "SET");
 	assert_string_equal(last_asked(0)->words[1], "NX");
@@ -720,6 +721,86 @@ static void a_request_without_charges_fits(void **state)
 	assert_int_equal(f->outcome.kind, OUTCOME_FITS);
 }
 
+/* ---- counters for an operator ---- */
+
+struct seen {
+	size_t rows;
+	int done;
+};
+
+static void on_row(void *context, const struct store_row *row)
+{
+	struct seen *seen = context;
+
+	assert_string_equal(row->key, "l:a");
+	assert_int_equal(row->window.current, 3);
+	seen->rows++;
+}
+
+static void on_done(void *context, int r)
+{
+	struct seen *seen = context;
+
+	assert_int_equal(seen->done, 1);
+	seen->done = r;
+}
+
+static void what_is_no_answer_to_scan_ends_it(void **state)
+{
+	static const struct redis_reply text[] = {{REDIS_TEXT, "0", 1, 0, NULL, 0}};
+	static const struct {
+		const char *why;
+		struct redis_reply reply;
+	} rows[] = {
+	    {"a text", {REDIS_TEXT, "OK", 2, 0, NULL, 0}},
+	    {"nothing", {REDIS_NIL, NULL, 0, 0, NULL, 0}},
+	    {"an empty list", {REDIS_LIST, NULL, 0, 0, NULL, 0}},
+	    {"a cursor without keys", {REDIS_LIST, NULL, 0, 0, text, 1}},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct seen seen = {.done = 1};
+		store_scan(f->store, on_row, on_done, &seen);
+		answer_asked(last_asked(0), REDIS_ANSWERED, &rows[i].reply);
+		if (seen.done != -EPROTO || seen.rows > 0)
+			fail_msg("%s: %d", rows[i].why, seen.done);
+	}
+}
+
+static void a_row_that_no_counter_can_be_is_left_out(void **state)
+{
+	static const int64_t now = 1767571200000, far = INT64_MIN;
+	static const struct {
+		const char *why;
+		int64_t numbers[4];
+		size_t seen;
+	} rows[] = {
+	    {"a counter", {now, now - 1000, 3, 1}, 1},
+	    {"a clock before all time", {-1, 0, 3, 1}, 0},
+	    {"a bucket before all time", {now, far, 3, 1}, 0},
+	    {"a bucket after all time", {now, INT64_MAX, 3, 1}, 0},
+	    {"fewer than none", {now, now - 1000, -1, 1}, 0},
+	    {"fewer than none before", {now, now - 1000, 3, far}, 0},
+	};
+	static const char *const keys[] = {"l:a"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct redis_reply items[4] = {0};
+		struct seen seen = {.done = 1};
+		for (size_t n = 0; n < 4; n++)
+			items[n] = (struct redis_reply){
+			    .kind = REDIS_INTEGER, .integer = rows[i].numbers[n]};
+		const struct redis_reply reply = {
+		    .kind = REDIS_LIST, .items = items, .count = 4};
+		store_read(f->store, keys, 1, on_row, on_done, &seen);
+		answer_asked(last_asked(0), REDIS_ANSWERED, &reply);
+		if (seen.done != 0 || seen.rows != rows[i].seen)
+			fail_msg("%s: %d, %zu", rows[i].why, seen.done, seen.rows);
+	}
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -744,6 +825,8 @@ int main(void)
 	    CASE(the_end_answers_what_is_open),
 	    CASE(without_redis_memory_has_the_whole),
 	    CASE(a_request_without_charges_fits),
+	    CASE(what_is_no_answer_to_scan_ends_it),
+	    CASE(a_row_that_no_counter_can_be_is_left_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
