@@ -169,6 +169,8 @@ static void take_row(struct question *question, const struct store_row *store_ro
 	    (!counter_name_is_part(question->name, row.counter.limit) ||
 	     !counter_is_of(question->config, &row.counter, question->name)))
 		return;
+	if (!row.counter.is_unlimited)
+		row.counter.max = store_redis_max(question->store, row.counter.max);
 	look(limit, store_row, &row);
 	if (row.used == 0)
 		return;

@@ -128,3 +128,7 @@ void store_redis_set(struct store *store, struct config *config);
 /* Redis is configured and does not answer: what is read or looked at is this daemon's
  * own, if anything. */
 bool store_redis_is_away(const struct store *store);
+
+/* What this daemon counts up to now, of @max: all of it, but its share while it counts
+ * alone. */
+uint64_t store_redis_max(const struct store *store, uint64_t max);

@@ -874,3 +874,10 @@ bool store_redis_is_away(const struct store *base)
 	assert(base->ops == &redis_ops);
 	return store->configured && store->breaker.open;
 }
+
+uint64_t store_redis_max(const struct store *base, uint64_t max)
+{
+	const struct redis_store *store = (const struct redis_store *)base;
+	assert(base->ops == &redis_ops);
+	return store->configured && is_local(store) ? share_of(max, store->nodes) : max;
+}

@@ -2,10 +2,13 @@
 """`postern usage`, `reset` and `explain --live` where the counters live in Redis: what one
 node counted, the other one shows and sets back; and what is said when Redis is away."""
 
+import json
+
 import pytest
 
 import control_client
 from control_client import Command
+from redis_servers import wait_until
 from policyd_process import RELAY_HOST, UNDECIDED, request
 
 LIMITS = [
@@ -23,16 +26,22 @@ def redis(redis_server):
 
 
 @pytest.fixture
-def nodes(redis, policyd_at_rest, build):
-    """Two daemons on one Redis, each with its command."""
-    def node(name):
+def node(redis, policyd_at_rest, build):
+    """A daemon on that Redis, with its command."""
+    def start(name, on_failure, **settings):
         daemon = control_client.controlled(
             policyd_at_rest, hostname=name, limits=LIMITS,
-            redis={"servers": [redis.address], "on_failure": "defer"},
-            auth={"require_tls": False, "blocked_ports": []})
+            redis={"servers": [redis.address], "on_failure": on_failure},
+            auth={"require_tls": False, "blocked_ports": []}, **settings)
         daemon.allow(r"warning: redis |error: redis ")
         return daemon, Command(build, daemon)
-    return node("gw1.example.org"), node("gw2.example.org")
+    return start
+
+
+@pytest.fixture
+def nodes(node):
+    """Two of them."""
+    return node("gw1.example.org", "defer"), node("gw2.example.org", "defer")
 
 
 def used(postern, *args):
@@ -83,3 +92,16 @@ def test_redis_is_away(nodes, redis):
         assert "the store of counters does not answer" in done.stderr
     # The daemon itself answers.
     assert first("status").returncode == 0
+
+
+def test_what_counts_alone_is_shown_against_its_share(node, redis):
+    daemon, postern = node("gw1.example.org", "local", nodes=4)
+    redis.kill()
+    # The thread that answers commands finds out by itself.
+    wait_until(lambda: postern("usage").returncode == 0, "the daemon's own counters")
+    wait_until(lambda: charge(daemon, "1.1") == UNDECIDED and
+               b"451" in charge(daemon, "1.2"), "a share of one message")
+    shown = postern("usage", "--json")
+    assert "counters of this daemon alone" in shown.stderr
+    row = next(row for row in json.loads(shown.stdout) if row["limit"] == "host")
+    assert (row["used"], row["max"]) == (1, 1) and row["frees_at"]

@@ -419,7 +419,9 @@ static void a_share_is_counted_here(void **state)
 	struct fixture *f = *state;
 	char token[8];
 
+	assert_int_equal(store_redis_max(f->store, 10), 10);
 	fail_in_a_row(f); /* one token: one charge */
+	assert_int_equal(store_redis_max(f->store, 10), 5);
 	assert_int_equal(f->outcome.results[0].used, 1);
 	for (int i = 0; i < 4; i++) {
 		snprintf(token, sizeof(token), "n%d", i);
