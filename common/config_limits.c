@@ -511,7 +511,14 @@ static void unknown_shadow(
 		    shown);
 }
 
-/* What is left in the list are the checks. */
+static void shadow_all_limits(struct config *config)
+{
+	for (size_t i = 0; i < config->limits_count; i++)
+		config->limits[i].shadow = true;
+}
+
+/* What is left in the list are the checks. The check "limits" is all limits: each knows
+ * for itself. */
 void config_shadow_resolve(struct config_build *build)
 {
 	struct config *config = build->config;
@@ -529,6 +536,8 @@ void config_shadow_resolve(struct config_build *build)
 		size_t limit = strncmp(name, "limits/", 7) == 0
 				   ? find_limit(config, name + 7)
 				   : SIZE_MAX;
+		if (strcmp(name, "limits") == 0)
+			shadow_all_limits(config);
 		if (limit != SIZE_MAX)
 			config->limits[limit].shadow = true;
 		else if (is_check(name))

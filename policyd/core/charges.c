@@ -3,16 +3,21 @@
 
 #include <stdio.h>
 
-/* Keeps the strictest of the limits per message that are over: hard ones first. */
+/* Keeps the strictest of the limits per message that are over, hard ones first, and all
+ * of those in shadow. */
 static void note_message_over(
-    const struct config *config, const struct charge *charge,
-    struct message_over *message)
+    const struct config *config, const struct charge *charge, struct plan *plan)
 {
-	enum limit_over over = config->limits[charge->limit].over;
+	const struct limit *limit = &config->limits[charge->limit];
+	enum limit_over over = limit->over;
+	struct message_over *message = &plan->message;
 
 	if (charge->amount <= charge->max)
 		return;
-	if (message->is_over && (message->hard > charge->hard ||
+	if (limit->shadow)
+		message = &plan->shadow_messages[plan->shadow_messages_count++];
+	else if (
+	    message->is_over && (message->hard > charge->hard ||
 				 (message->hard == charge->hard &&
 				  config->limits[message->limit].over <= over)))
 		return;
@@ -42,6 +47,7 @@ static bool refuses_uncounted(
 	    plan->verdict.reason, sizeof(plan->verdict.reason), "limit %.64s: %.240s",
 	    limit->name, cause.reason);
 	plan->message.is_over = false;
+	plan->shadow_messages_count = 0;
 	plan->charges_count = 0;
 	return true;
 }
@@ -71,7 +77,7 @@ static bool collect(
 			break;
 		case LIMIT_ASKS:
 			if (charge->window_s == 0)
-				note_message_over(config, charge, &plan->message);
+				note_message_over(config, charge, plan);
 			else if (!is_idle(charge))
 				plan->charges_count++;
 			break;

@@ -230,6 +230,7 @@ static void start(struct deciding *d, struct grant *grant)
 	plan->token = TOKEN_NONE;
 	plan->charges_count = plan->shadows_count = plan->blocks_count = 0;
 	plan->message = (struct message_over){0};
+	plan->shadow_messages_count = 0;
 	plan->facts = d->facts;
 	grant->result = GRANT_NONE;
 	grant->why = "not asked in this state";
@@ -278,6 +279,6 @@ void decide(
 		return;
 
 	charges_plan(config, ret, facts->relayed || grant->result == GRANT_YES);
-	if (!ret->asks_store && ret->message.is_over)
+	if (!ret->asks_store && (ret->message.is_over || ret->shadow_messages_count > 0))
 		settle(config, ret, &nothing_asked, &ret->verdict);
 }

@@ -61,8 +61,10 @@ struct plan {
 	bool grants; /* Postern grants this recipient: `relayed` holds from now on */
 	size_t charges_count;
 	struct charge charges[LIMITS_MAX];
-	struct message_over message; /* the strictest one */
-	size_t shadows_count;        /* shadowed objections, for the log */
+	struct message_over message; /* the strictest one that is not in shadow */
+	size_t shadow_messages_count;
+	struct message_over shadow_messages[LIMITS_MAX];
+	size_t shadows_count; /* shadowed objections, for the log */
 	struct verdict shadows[CHECK_COUNT + LIMITS_MAX];
 	/* Set by settle(): what limits that are over want blocked. */
 	size_t blocks_count;

@@ -136,8 +136,7 @@ static bool message_wins(
 {
 	const struct message_over *message = &plan->message;
 
-	if (!message->is_over || message->hard != hard ||
-	    config->limits[message->limit].shadow)
+	if (!message->is_over || message->hard != hard)
 		return false;
 	return best < 0 || config->limits[message->limit].over <=
 			       config->limits[plan->charges[best].limit].over;
@@ -148,10 +147,12 @@ static void note_shadows(
 {
 	const size_t room = sizeof(plan->shadows) / sizeof(*plan->shadows);
 
-	if (plan->is_last && plan->message.is_over &&
-	    config->limits[plan->message.limit].shadow && plan->shadows_count < room)
+	for (size_t i = 0; plan->is_last && i < plan->shadow_messages_count &&
+			   plan->shadows_count < room;
+	     i++)
 		message_verdict(
-		    config, &plan->message, &plan->shadows[plan->shadows_count++]);
+		    config, &plan->shadow_messages[i],
+		    &plan->shadows[plan->shadows_count++]);
 	for (size_t i = 0; i < plan->charges_count && i < outcome->count; i++) {
 		const struct charge *charge = &plan->charges[i];
 		if (!charge_is_over(charge, &outcome->results[i]) || !charge->answers ||
@@ -197,7 +198,8 @@ static bool may_pass_uncounted(const struct config *config, const struct plan *p
 /* The usual outcome: no limit has anything to say. */
 static bool nothing_is_over(const struct plan *plan, const struct outcome *outcome)
 {
-	bool over = plan->message.is_over || outcome->kind != OUTCOME_FITS;
+	bool over = plan->message.is_over || plan->shadow_messages_count > 0 ||
+		    outcome->kind != OUTCOME_FITS;
 
 	for (size_t i = 0; i < outcome->count; i++)
 		over = over || outcome->results[i].over;
