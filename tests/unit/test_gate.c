@@ -4,6 +4,7 @@
 #include "common/dkim_key.h"
 #include "common/metrics.h"
 #include "tests/unit/dns_server.h"
+#include "tests/unit/told.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -21,8 +22,7 @@
 /* The whole of it: keys of a configuration, the thread, a name server that changes its
  * mind, the file. The keys are names for bytes: nothing is signed here. */
 
-#define PATIENCE_MS 20000
-#define WAIT_MS     5000
+#define WAIT_MS 5000
 
 /* 32 bytes each, as p= of an Ed25519 key. */
 #define OLD   "b2xkb2xkb2xkb2xkb2xkb2xkb2xkb2xkb2xkb2xkb2w="
@@ -30,55 +30,6 @@
 #define OTHER "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcm90aGVyb3Q="
 
 static struct dns_server server;
-
-/* ---- what was told ---- */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t told_more = PTHREAD_COND_INITIALIZER;
-static char told[200000];
-
-static void say(enum log_level level, const char *line)
-{
-	pthread_mutex_lock(&lock);
-	size_t len = strlen(told);
-	snprintf(told + len, sizeof(told) - len, "%d %s\n", (int)level, line);
-	pthread_cond_broadcast(&told_more);
-	pthread_mutex_unlock(&lock);
-}
-
-static void wait_for(const char *text)
-{
-	struct timespec until;
-	int r = 0;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PATIENCE_MS / 1000;
-	pthread_mutex_lock(&lock);
-	while (!strstr(told, text) && r == 0)
-		r = pthread_cond_timedwait(&told_more, &lock, &until);
-	bool found = strstr(told, text) != NULL;
-	pthread_mutex_unlock(&lock);
-	if (!found)
-		fail_msg("\"%s\" was not told, but:\n%s", text, told);
-}
-
-static size_t times_told(const char *text)
-{
-	size_t count = 0;
-
-	pthread_mutex_lock(&lock);
-	for (const char *at = told; (at = strstr(at, text)) != NULL; at++)
-		count++;
-	pthread_mutex_unlock(&lock);
-	return count;
-}
-
-static void forget(void)
-{
-	pthread_mutex_lock(&lock);
-	told[0] = '\0';
-	pthread_mutex_unlock(&lock);
-}
 
 /* ---- configurations ---- */
 
@@ -134,7 +85,8 @@ static void wait_for_signer(const struct gate_view *view, const char *wanted)
 	for (int waited = 0; strcmp(signer(view), wanted) != 0; waited++) {
 		if (waited > PATIENCE_MS)
 			fail_msg(
-			    "\"%s\" signs, not \"%s\":\n%s", signer(view), wanted, told);
+			    "\"%s\" signs, not \"%s\":\n%s", signer(view), wanted,
+			    told_all());
 		nanosleep(&pause, NULL);
 	}
 }
@@ -142,8 +94,8 @@ static void wait_for_signer(const struct gate_view *view, const char *wanted)
 static struct gate *start(void)
 {
 	struct gate *gate;
-	forget();
-	assert_int_equal(gate_new(say, true, &gate), 0);
+	told_forget();
+	assert_int_equal(gate_new(told_say, true, &gate), 0);
 	return gate;
 }
 
@@ -166,7 +118,7 @@ static int clear(void **state)
 {
 	(void)state;
 	dns_server_say(&server, "clear");
-	forget();
+	told_forget();
 	remove("dkim.json");
 	return 0;
 }
@@ -204,14 +156,14 @@ static void test_published_or_not_at_load(void **state)
 	take(gate, view, WAIT_MS);
 	/* Known before it returns; the unpublished first key never signed. */
 	assert_string_equal(signer(view), "o");
-	wait_for(
+	told_wait_for(
 	    "DKIM records: 1 published, 1 not published, 0 not known, 1 not asked for");
-	wait_for(
+	told_wait_for(
 	    "1 DKIM record new._domainkey.a.example of key n is not published: DNS has "
 	    "another key (its p= ends in ");
-	wait_for(
+	told_wait_for(
 	    "; key o signs for a.example; \"postern dkim record n\" prints the record");
-	wait_for(
+	told_wait_for(
 	    "2 DKIM record old._domainkey.a.example of key o is published: DNS has the "
 	    "key; it signs for a.example\n");
 	assert_int_equal(
@@ -241,13 +193,13 @@ static void test_published_or_not_at_load(void **state)
 	}
 	json_decref(keys);
 	/* A reload tells nothing of that again. */
-	size_t lines = times_told("is not published");
+	size_t lines = told_times("is not published");
 	struct gate_view *next = view_of(configure("\"n\", \"o\"", "", OLD, NEW));
 	take(gate, next, WAIT_MS);
 	assert_string_equal(signer(next), "o");
-	wait_for(
+	told_wait_for(
 	    "DKIM records: 1 published, 1 not published, 0 not known, 0 not asked for");
-	assert_int_equal(times_told("is not published"), lines);
+	assert_int_equal(told_times("is not published"), lines);
 	gate_free(gate);
 	gate_view_unref(view);
 	gate_view_unref(next);
@@ -261,14 +213,14 @@ static void test_unsigned_then_at_once(void **state)
 	    view_of(configure("\"n\"", ", \"settle\": \"1h\"", OLD, NEW));
 	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "");
-	wait_for(
+	told_wait_for(
 	    "is not published: DNS has no such name; mail of a.example leaves without "
 	    "an ed25519-sha256 signature; publish what \"postern dkim record n\" "
 	    "prints");
 	publish("new", NEW);
 	wait_for_signer(view, "n");
-	wait_for("key n is published: DNS has the key; it signs for a.example");
-	assert_int_equal(times_told("mail of a.example leaves"), 1);
+	told_wait_for("key n is published: DNS has the key; it signs for a.example");
+	assert_int_equal(told_times("mail of a.example leaves"), 1);
 	gate_free(gate);
 	gate_view_unref(view);
 }
@@ -282,26 +234,28 @@ static void test_a_new_key_takes_over_when_settled(void **state)
 	    view_of(configure("\"n\", \"o\"", ", \"settle\": \"2s\"", OLD, NEW));
 	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
-	forget();
+	told_forget();
 	publish("new", NEW);
-	wait_for(
+	told_wait_for(
 	    "key n is published: DNS has the key; key o goes on signing for a.example");
 	assert_string_equal(signer(view), "o");
-	wait_for(
+	told_wait_for(
 	    "key n (s=new, a=ed25519-sha256) signs for a.example from now on: DNS has "
 	    "shown its record since ");
 	assert_string_equal(signer(view), "n");
 
 	/* One answer against it is not enough, three in a row are. */
-	forget();
+	told_forget();
 	publish("new", NULL);
-	wait_for("1 DKIM record new._domainkey.a.example of key n was published, and now "
-		 "DNS has no such name: the key goes on signing until 3 checks in a row");
+	told_wait_for(
+	    "1 DKIM record new._domainkey.a.example of key n was published, and now "
+	    "DNS has no such name: the key goes on signing until 3 checks in a row");
 	assert_string_equal(signer(view), "n");
-	wait_for("of key n is no longer published: DNS has no such name; key o signs for "
-		 "a.example");
+	told_wait_for(
+	    "of key n is no longer published: DNS has no such name; key o signs for "
+	    "a.example");
 	assert_string_equal(signer(view), "o");
-	assert_int_equal(times_told("from now on"), 0);
+	assert_int_equal(told_times("from now on"), 0);
 	gate_free(gate);
 	gate_view_unref(view);
 }
@@ -317,8 +271,8 @@ static void test_dns_down_changes_nothing_and_the_file_remembers(void **state)
 	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
 	dns_server_say(&server, "mode * servfail");
-	wait_for("1 DNS does not answer for 2 of 2 DKIM records "
-		 "(new._domainkey.a.example: ");
+	told_wait_for("1 DNS does not answer for 2 of 2 DKIM records "
+		      "(new._domainkey.a.example: ");
 	assert_string_equal(signer(view), "o");
 	gate_free(gate);
 	gate_view_unref(view);
@@ -330,9 +284,9 @@ static void test_dns_down_changes_nothing_and_the_file_remembers(void **state)
 	view = view_of(configure("\"n\", \"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
 	take(gate, view, WAIT_MS);
 	assert_string_equal(signer(view), "o");
-	wait_for("DNS does not answer for 2 of 2");
+	told_wait_for("DNS does not answer for 2 of 2");
 	dns_server_say(&server, "mode * normal");
-	wait_for("2 DNS answers for all DKIM records again");
+	told_wait_for("2 DNS answers for all DKIM records again");
 	assert_string_equal(signer(view), "o");
 	gate_free(gate);
 	gate_view_unref(view);
@@ -363,7 +317,7 @@ static void test_another_file_is_another_key(void **state)
 	assert_string_equal(signer(next), "");
 	/* Messages under way end as they began. */
 	assert_string_equal(signer(view), "o");
-	wait_for("key o is not published: DNS has another key");
+	told_wait_for("key o is not published: DNS has another key");
 
 	/* What is gone from the configuration is forgotten. */
 	struct gate_view *last =
@@ -417,9 +371,9 @@ static void test_broken_files(void **state)
 		struct gate_view *view =
 		    view_of(configure("\"o\"", ", \"state\": \"dkim.json\"", OLD, NEW));
 		take(gate, view, WAIT_MS);
-		if (!times_told("0 milter.dkim.state: ") || !times_told(rows[i].said) ||
-		    !times_told("learnt from DNS anew"))
-			fail_msg("%s: %s", rows[i].why, told);
+		if (!told_times("0 milter.dkim.state: ") || !told_times(rows[i].said) ||
+		    !told_times("learnt from DNS anew"))
+			fail_msg("%s: %s", rows[i].why, told_all());
 		assert_string_equal(signer(view), "o");
 		gate_free(gate);
 		gate_view_unref(view);
@@ -438,13 +392,13 @@ static void test_a_file_that_cannot_be_written(void **state)
 	struct gate_view *view =
 	    view_of(configure("\"o\"", ", \"state\": \"none/dkim.json\"", OLD, NEW));
 	take(gate, view, WAIT_MS);
-	wait_for("cannot be written: No such file or directory; a restart forgets");
+	told_wait_for("cannot be written: No such file or directory; a restart forgets");
 	assert_int_equal(mkdir("none", 0700), 0);
-	wait_for("is written again");
+	told_wait_for("is written again");
 	assert_string_equal(signer(view), "o");
 	gate_free(gate);
 	gate_view_unref(view);
-	assert_int_equal(times_told("a restart forgets"), 1);
+	assert_int_equal(told_times("a restart forgets"), 1);
 	assert_int_equal(remove("none/dkim.json"), 0);
 	assert_int_equal(remove("none"), 0);
 }
@@ -525,10 +479,10 @@ static void test_fixed_domains_and_algorithms(void **state)
 		assert_true(gate_view_signs(view, domain, 1));
 		assert_false(gate_view_signs(view, domain, 2));
 	}
-	wait_for(
+	told_wait_for(
 	    "key x is published: DNS has the key; it signs for a.example and 1 more");
-	wait_for("mail of a.example leaves without an rsa-sha256 signature");
-	wait_for(
+	told_wait_for("mail of a.example leaves without an rsa-sha256 signature");
+	told_wait_for(
 	    "key e is not published: DNS has no such name; key x signs for b.example");
 	gate_free(gate);
 	gate_view_unref(view);
@@ -545,8 +499,8 @@ static void test_slow_answers(void **state)
 	take(gate, view, 0);
 	struct gate_view *next = view_of(configure("\"o\", \"n\"", "", OLD, NEW));
 	take(gate, next, 0);
-	wait_for("1 published, 1 not published");
-	assert_int_equal(times_told("DNS does not answer"), 0);
+	told_wait_for("1 published, 1 not published");
+	assert_int_equal(told_times("DNS does not answer"), 0);
 	struct gate_view *last = view_of(configure("\"n\"", "", OLD, NEW));
 	take(gate, last, 0);
 	gate_free(gate);

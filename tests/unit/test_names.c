@@ -3,6 +3,7 @@
 
 #include "common/host_dns.h"
 #include "tests/unit/dns_server.h"
+#include "tests/unit/told.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -22,53 +23,7 @@ static const struct name_times times = {
     .floor_ms = 40, .ceiling_ms = 400, .retry_ms = 20, .age_ms = 60000};
 
 #define TIMEOUT_MS 250
-/* For what must happen; a broken test is noticed after that. */
-#define PATIENCE_MS 20000
-
 static struct dns_server server;
-
-/* ---- what was told ---- */
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t told_more = PTHREAD_COND_INITIALIZER;
-static char told[200000];
-
-static void say(enum log_level level, const char *line)
-{
-	(void)level;
-	pthread_mutex_lock(&lock);
-	size_t len = strlen(told);
-	snprintf(told + len, sizeof(told) - len, "%s\n", line);
-	pthread_cond_broadcast(&told_more);
-	pthread_mutex_unlock(&lock);
-}
-
-static void wait_for(const char *text)
-{
-	struct timespec until;
-	int r = 0;
-
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += PATIENCE_MS / 1000;
-	pthread_mutex_lock(&lock);
-	while (!strstr(told, text) && r == 0)
-		r = pthread_cond_timedwait(&told_more, &lock, &until);
-	bool found = strstr(told, text) != NULL;
-	pthread_mutex_unlock(&lock);
-	if (!found)
-		fail_msg("\"%s\" was not told, but:\n%s", text, told);
-}
-
-static size_t times_told(const char *text)
-{
-	size_t count = 0;
-
-	pthread_mutex_lock(&lock);
-	for (const char *at = told; (at = strstr(at, text)) != NULL; at++)
-		count++;
-	pthread_mutex_unlock(&lock);
-	return count;
-}
 
 static int64_t now_ms(void)
 {
@@ -156,7 +111,7 @@ static struct names *new_names(void)
 {
 	struct names *names;
 
-	assert_int_equal(names_new(&times, say, &names), 0);
+	assert_int_equal(names_new(&times, told_say, &names), 0);
 	return names;
 }
 
@@ -178,7 +133,7 @@ static int clear(void **state)
 {
 	(void)state;
 	dns_server_say(&server, "clear");
-	told[0] = '\0';
+	told_forget();
 	return 0;
 }
 
@@ -205,7 +160,7 @@ static void test_resolved_when_taken(void **state)
 	assert_int_equal(match(list, "2001:db8::1"), HOST_EXCEPTION);
 	assert_int_equal(match(list, "192.0.2.3"), HOST_NO_MATCH);
 	assert_int_equal(
-	    times_told("test.hosts entry d.example/spf at hosts:3: +2 -0 networks\n"), 1);
+	    told_times("test.hosts entry d.example/spf at hosts:3: +2 -0 networks\n"), 1);
 	names_free(names);
 }
 
@@ -219,18 +174,18 @@ static void test_changes_are_seen_and_told_once(void **state)
 	assert_int_equal(match(list, "192.0.2.1"), HOST_MATCH);
 	dns_server_say(&server, "add a.example A 0 192.0.2.2");
 	wait_for_match(list, "192.0.2.2", HOST_MATCH);
-	wait_for(
-	    "+1 -0 networks\ntest.hosts entry a.example at hosts:1: +1 -0 networks\n");
+	told_wait_for(
+	    "+1 -0 networks\n2 test.hosts entry a.example at hosts:1: +1 -0 networks\n");
 	int asked = dns_server_say(&server, "count a.example A");
 	dns_server_say(&server, "del a.example");
 	dns_server_say(&server, "add a.example A 0 192.0.2.2");
-	wait_for("+0 -1 networks");
+	told_wait_for("+0 -1 networks");
 	wait_for_match(list, "192.0.2.1", HOST_NO_MATCH);
 	assert_int_equal(match(list, "192.0.2.2"), HOST_MATCH);
 	/* The floor holds for a TTL of nothing, and what stays the same is not told. */
 	while (dns_server_say(&server, "count a.example A") < asked + 4)
 		;
-	assert_int_equal(times_told("networks"), 3);
+	assert_int_equal(told_times("networks"), 3);
 	names_free(names);
 }
 
@@ -243,12 +198,12 @@ static void test_last_good_answer_is_kept(void **state)
 	dns_server_say(&server, "add a.example A 0 192.0.2.1");
 	const struct host_list *list = take(names, "a.example/a", PATIENCE_MS, NULL);
 	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		told[0] = '\0';
+		told_forget();
 		dns_server_say(&server, "mode * %s", modes[i]);
-		wait_for("the last good answer is kept");
+		told_wait_for("the last good answer is kept");
 		assert_int_equal(match(list, "192.0.2.1"), HOST_MATCH);
 		dns_server_say(&server, "mode * normal");
-		wait_for("DNS answers again");
+		told_wait_for("DNS answers again");
 		assert_int_equal(match(list, "192.0.2.1"), HOST_MATCH);
 	}
 	names_free(names);
@@ -263,7 +218,7 @@ static void test_gone_means_gone_twice(void **state)
 	const struct host_list *list = take(names, "a.example/a", PATIENCE_MS, NULL);
 	int asked = dns_server_say(&server, "count a.example A");
 	dns_server_say(&server, "del a.example");
-	wait_for("a.example does not exist: +0 -1 networks");
+	told_wait_for("a.example does not exist: +0 -1 networks");
 	assert_true(dns_server_say(&server, "count a.example A") >= asked + 2);
 	wait_for_match(list, "192.0.2.1", HOST_NO_MATCH);
 	names_free(names);
@@ -283,7 +238,7 @@ static void test_dns_down_at_start(void **state)
 		fail_msg("waited %lld ms", (long long)(now_ms() - began_ms));
 	assert_int_equal(match(list, "192.0.2.1"), HOST_CANNOT_TELL);
 	assert_int_equal(match(list, "192.0.2.9"), HOST_MATCH);
-	wait_for("it matches nobody until DNS gives a good answer");
+	told_wait_for("it matches nobody until DNS gives a good answer");
 	dns_server_say(&server, "mode * normal");
 	wait_for_match(list, "192.0.2.1", HOST_MATCH);
 	assert_int_equal(match(list, "192.0.2.2"), HOST_NO_MATCH);
@@ -341,7 +296,7 @@ static void test_many_names(void **state)
 	assert_int_equal(match(list, "10.9.0.0"), HOST_MATCH);
 	assert_int_equal(match(list, "10.9.2.99"), HOST_MATCH);
 	assert_int_equal(match(list, "10.9.0.7"), HOST_CANNOT_TELL);
-	assert_int_equal(times_told("+1 -0 networks"), 594);
+	assert_int_equal(told_times("+1 -0 networks"), 594);
 	free(entries);
 	names_free(names);
 }
@@ -356,10 +311,11 @@ static void test_unusable_records(void **state)
 	const struct host_list *list =
 	    take(names, "a.example/spf loop.example/a", PATIENCE_MS, NULL);
 	dns_server_say(&server, "add a.example TXT 0 v=spf1 ip4:192.0.2.9 -all");
-	wait_for("more than one record; the last good answer is kept");
+	told_wait_for("more than one record; the last good answer is kept");
 	dns_server_say(&server, "del loop.example");
 	dns_server_say(&server, "add loop.example CNAME 0 loop.example");
-	wait_for("a CNAME chain that does not end for loop.example A; the last good");
+	told_wait_for(
+	    "a CNAME chain that does not end for loop.example A; the last good");
 	assert_int_equal(match(list, "192.0.2.1"), HOST_MATCH);
 	assert_int_equal(match(list, "192.0.2.2"), HOST_MATCH);
 	assert_int_equal(match(list, "192.0.2.9"), HOST_NO_MATCH);
@@ -393,7 +349,7 @@ static void test_kept_over_a_restart(void **state)
 	assert_int_equal(match(list, "198.51.100.200"), HOST_MATCH);
 	/* Of the new name nothing is known. */
 	assert_int_equal(match(list, "192.0.2.2"), HOST_CANNOT_TELL);
-	wait_for("the last good answer is kept");
+	told_wait_for("the last good answer is kept");
 	names_free(names);
 
 	/* Who only reads writes nothing; and what is broken is said and not believed. */
@@ -404,7 +360,7 @@ static void test_kept_over_a_restart(void **state)
 	assert_int_equal(names_keep(names, path, false), 0);
 	list = take(names, "a.example", PATIENCE_MS, NULL);
 	assert_int_equal(match(list, "192.0.2.1"), HOST_CANNOT_TELL);
-	wait_for("is broken: line 1");
+	told_wait_for("is broken: line 1");
 	names_free(names);
 	assert_int_equal(remove(path), 0);
 }
