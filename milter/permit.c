@@ -73,6 +73,17 @@ static bool host_agrees(const struct config *config, const struct sign_facts *fa
 	return false;
 }
 
+/* An entry with senders answers for these addresses, and for the domain of the one that
+ * it was just granted: who bounces to news-bounces@ may write as news@. */
+static bool is_listed(const struct sign_facts *facts)
+{
+	const struct address_list *senders = facts->relay.rule->senders;
+	if (address_list_match(senders, facts->author, NULL))
+		return true;
+	return facts->sender->kind == ADDRESS_OK &&
+	       strcmp(address_domain(facts->sender), address_domain(facts->author)) == 0;
+}
+
 bool sign_possible(const struct sign_facts *facts)
 {
 	return facts->user->kind != ADDRESS_ABSENT || facts->local ||
@@ -95,8 +106,7 @@ enum sign_permit sign_permitted(
 			return SIGN_DISAGREES;
 	} else {
 		const struct relay_host_rule *rule = facts->relay.rule;
-		if (!facts->local && rule && rule->senders &&
-		    !address_list_match(rule->senders, facts->author, NULL))
+		if (!facts->local && rule && rule->senders && !is_listed(facts))
 			return SIGN_NOT_LISTED;
 		if (!host_agrees(config, facts))
 			return SIGN_DISAGREES;
@@ -119,8 +129,8 @@ const char *sign_permit_text(enum sign_permit permit)
 		return "the author domain does not agree with what milter.dkim.match "
 		       "asks for";
 	case SIGN_NOT_LISTED:
-		return "the relay host's entry has senders, and the author is not among "
-		       "them";
+		return "the relay host's entry has senders, and the author is neither "
+		       "among them nor in the envelope sender's domain";
 	}
 	assert(0);
 	return "";

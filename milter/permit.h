@@ -28,7 +28,8 @@
  *							entry whose senders list <>
  *	user		the user's own domain		as with envelope
  *
- * A relay host whose entry has senders gets a signature only for authors in that list.
+ * A relay host whose entry has senders gets a signature only for authors in that list, or
+ * in the domain of the envelope sender that the list granted.
  */
 
 struct sign_facts {
@@ -46,7 +47,7 @@ enum sign_permit {
 	SIGN_STRANGER,   /* neither authenticated nor local nor a relay host for this */
 	SIGN_NOT_SERVED, /* the author domain is not in domains */
 	SIGN_DISAGREES,  /* with what milter.dkim.match compares it with */
-	SIGN_NOT_LISTED, /* the relay host's entry has senders, and not this author */
+	SIGN_NOT_LISTED, /* the relay host's entry has senders, for another domain */
 };
 
 /* @ret_domain: the entry of domains that the author belongs to; set with

@@ -135,7 +135,9 @@ static const struct {
     {"an entry with one sender, and that author", "192.0.2.5", NULL, "news@a.example",
      "news@a.example", ALL, SIGN_PERMITTED},
     {"an entry with one sender, another author of the domain", "192.0.2.5", NULL,
-     "news@a.example", "ceo@a.example", NONE, SIGN_NOT_LISTED},
+     "news@a.example", "ceo@a.example", ALL, SIGN_PERMITTED},
+    {"an entry with one sender, an author below the domain", "192.0.2.5", NULL,
+     "news@a.example", "x@host.b.example", NONE, SIGN_NOT_LISTED},
 };
 
 static void address_of(const char *from, struct address *ret)
