@@ -5,16 +5,26 @@
  * DKIM signature, because no header is hashed; whatever Postern does more, it does on top
  * of this.
  *
- *	milter_floor PATH KEY.pem	(a unix socket; runs until it is killed)
+ *	milter_floor PATH KEY.pem [every]	(a unix socket; runs until it is killed)
+ *
+ * Only the events that a signer cannot do without are asked for; with "every" all that
+ * there are, with all their macros. No event but the last is answered either way.
  */
 #include "milter/body.h"
 
 #include <libmilter/mfapi.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define LEFT_OUT                                                                         \
+	(SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NORCPT | SMFIP_NODATA | SMFIP_NOUNKNOWN)
+#define NOT_ANSWERED                                                                     \
+	(SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_DATA | \
+	 SMFIP_NR_UNKN | SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY)
 
 struct message {
 	struct body body;
@@ -22,6 +32,7 @@ struct message {
 };
 
 static EVP_PKEY *key;
+static bool every;
 
 static int take(void *context, const unsigned char *bytes, size_t len)
 {
@@ -65,14 +76,35 @@ static sfsistat on_negotiate(
 	(void)f2;
 	(void)f3;
 	*ret_actions = SMFIF_ADDHDRS;
-	*ret_steps = steps & (SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NORCPT |
-			      SMFIP_NODATA | SMFIP_NOUNKNOWN | SMFIP_NR_MAIL |
-			      SMFIP_NR_HDR | SMFIP_NR_EOH | SMFIP_NR_BODY);
+	*ret_steps = steps & (NOT_ANSWERED | (every ? 0 : LEFT_OUT));
 	*ret_f2 = *ret_f3 = 0;
 	return SMFIS_CONTINUE;
 }
 
-static sfsistat on_mail(SMFICTX *ctx, char **argv)
+static sfsistat on_connect(SMFICTX *ctx, char *name, struct sockaddr *address)
+{
+	(void)ctx;
+	(void)name;
+	(void)address;
+	return SMFIS_NOREPLY;
+}
+
+static sfsistat on_helo(SMFICTX *ctx, char *name)
+{
+	(void)ctx;
+	(void)name;
+	return SMFIS_NOREPLY;
+}
+
+static sfsistat on_unknown(SMFICTX *ctx, const char *command)
+{
+	(void)ctx;
+	(void)command;
+	return SMFIS_NOREPLY;
+}
+
+/* MAIL or RCPT. */
+static sfsistat on_envelope(SMFICTX *ctx, char **argv)
 {
 	(void)ctx;
 	(void)argv;
@@ -87,7 +119,8 @@ static sfsistat on_header(SMFICTX *ctx, char *name, char *value)
 	return SMFIS_NOREPLY;
 }
 
-static sfsistat on_end_of_headers(SMFICTX *ctx)
+/* DATA or the end of the headers. */
+static sfsistat on_step(SMFICTX *ctx)
 {
 	(void)ctx;
 	return SMFIS_NOREPLY;
@@ -137,20 +170,26 @@ int main(int argc, char **argv)
 	    .xxfi_name = name,
 	    .xxfi_version = SMFI_VERSION,
 	    .xxfi_flags = SMFIF_ADDHDRS,
-	    .xxfi_envfrom = on_mail,
+	    .xxfi_connect = on_connect,
+	    .xxfi_helo = on_helo,
+	    .xxfi_envfrom = on_envelope,
+	    .xxfi_envrcpt = on_envelope,
+	    .xxfi_data = on_step,
+	    .xxfi_unknown = on_unknown,
 	    .xxfi_header = on_header,
-	    .xxfi_eoh = on_end_of_headers,
+	    .xxfi_eoh = on_step,
 	    .xxfi_body = on_body,
 	    .xxfi_eom = on_end_of_message,
 	    .xxfi_abort = on_end,
 	    .xxfi_close = on_end,
 	    .xxfi_negotiate = on_negotiate,
 	};
-	FILE *file = argc == 3 ? fopen(argv[2], "r") : NULL;
+	every = argc == 4 && strcmp(argv[3], "every") == 0;
+	FILE *file = argc == 3 || every ? fopen(argv[2], "r") : NULL;
 	if (file)
 		key = PEM_read_PrivateKey(file, NULL, NULL, NULL);
 	if (!key) {
-		fprintf(stderr, "usage: milter_floor PATH KEY.pem\n");
+		fprintf(stderr, "usage: milter_floor PATH KEY.pem [every]\n");
 		return 64;
 	}
 	fclose(file);

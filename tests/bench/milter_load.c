@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WARM_UP_NS 500000000LL
+#define WARM_UP_NS 250000000LL
 #define SAMPLES    (4 * 1024 * 1024)
 #define CHUNK      65535
 #define STAGES     7
