@@ -42,5 +42,8 @@ int cmd_reset(int argc, char **argv)
 		printf(
 		    "%" JSON_INTEGER_FORMAT " counter%s set back\n", count,
 		    count == 1 ? "" : "s");
+	const char *note = json_string_value(json_object_get(reply, "note"));
+	if (note)
+		ctl_note(argv[0], note);
 	return 0;
 }

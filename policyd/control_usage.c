@@ -229,9 +229,13 @@ static json_t *row_json(const struct config *config, const struct row *row)
 /* What the reader of a list should know; NULL: nothing. */
 static const char *usage_note(const struct question *question)
 {
-	if (store_redis_is_away(question->store))
+	bool away = store_redis_is_away(question->store);
+	if (away && question->config->redis.on_failure == STORE_FAILURE_LOCAL)
 		return "Redis does not answer: these are the counters of this daemon "
 		       "alone, which act meanwhile";
+	if (away)
+		return "Redis does not answer everywhere: there may be more counters "
+		       "than these";
 	if (question->incomplete)
 		return "it took too long: there are more counters than these";
 	return NULL;
@@ -264,7 +268,8 @@ static void on_forgotten(void *context, int r)
 	json_t *reply = json_pack("{s:I}", "counters", (json_int_t)question->found.count);
 	if (reply && question->incomplete)
 		json_object_set_new(
-		    reply, "note", json_string("there are more of them: say it again"));
+		    reply, "note",
+		    json_string("there may be more of them: say it again"));
 	control_reply(question->request, reply);
 	question_free(question);
 }
@@ -326,6 +331,7 @@ static void on_read(void *context, int r)
 		refuse_store(question, r);
 	} else if (needs_scan(question)) {
 		question->scanned = true;
+		question->incomplete = r == -ETIMEDOUT;
 		store_scan(question->store, on_row, on_scanned, question);
 	} else {
 		on_scanned(question, r);

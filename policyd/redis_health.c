@@ -4,9 +4,11 @@
 #include "common/log.h"
 #include "common/metrics.h"
 #include "common/printable.h"
+#include "policyd/redis_news.h"
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -16,6 +18,7 @@
 
 #define BAD_KEY_EVERY_S 60
 #define LOST_EVERY_S    3
+#define MISSED_EVERY_S  60
 
 static struct {
 	pthread_mutex_t lock;
@@ -28,7 +31,13 @@ static struct {
 	bool lost_said;
 	int64_t lost_s;
 	char policy[64]; /* the last one that was warned of */
+	bool missed_said;
+	int64_t missed_s, missed_since_ms;
+	char missed_error[200], missed_remedy[80]; /* of the last one */
 } health = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Answers that were missing since that was told, or a cause was. */
+static atomic_ulong missed;
 
 static int64_t clock_s(void)
 {
@@ -101,6 +110,8 @@ void redis_health_back(void)
 	assert(health.away > 0);
 	bool last = --health.away == 0, say = last && health.slow_said;
 	int64_t after_s = clock_s() - health.since_s;
+	if (say)
+		atomic_store(&missed, 0);
 	pthread_mutex_unlock(&health.lock);
 	if (last)
 		set_up(true);
@@ -108,6 +119,57 @@ void redis_health_back(void)
 		log_info(
 		    "redis: answers limits in time again, after %lld s",
 		    (long long)after_s);
+}
+
+void redis_health_why(const char *error, const char *remedy)
+{
+	if (!remedy)
+		remedy = "see to its load, or raise redis.timeout";
+	pthread_mutex_lock(&health.lock);
+	snprintf(health.missed_error, sizeof(health.missed_error), "%s", error);
+	snprintf(health.missed_remedy, sizeof(health.missed_remedy), "%s", remedy);
+	pthread_mutex_unlock(&health.lock);
+}
+
+void redis_health_missed(void)
+{
+	if (atomic_fetch_add(&missed, 1) > 0)
+		return;
+	pthread_mutex_lock(&health.lock);
+	health.missed_since_ms = redis_now_ms();
+	pthread_mutex_unlock(&health.lock);
+}
+
+void redis_health_tell_missed(
+    enum store_failure on_failure, unsigned nodes, const char *server)
+{
+	char meanwhile[120] = "", error[200], remedy[80];
+	unsigned long count = 0;
+	int64_t now_s = clock_s();
+
+	if (atomic_load_explicit(&missed, memory_order_relaxed) == 0)
+		return;
+	pthread_mutex_lock(&health.lock);
+	bool over = health.away == 0;
+	bool known = over && redis_news_knew(health.missed_since_ms);
+	bool say = over && !known &&
+		   (!health.missed_said || now_s - health.missed_s >= MISSED_EVERY_S);
+	if (known || say)
+		count = atomic_exchange(&missed, 0);
+	if (say) {
+		health.missed_said = true;
+		health.missed_s = now_s;
+	}
+	memcpy(error, health.missed_error, sizeof(error));
+	memcpy(remedy, health.missed_remedy, sizeof(remedy));
+	pthread_mutex_unlock(&health.lock);
+	if (!say || count == 0)
+		return;
+	print_meanwhile(on_failure, nodes, meanwhile);
+	log_warning(
+	    "redis %s: no answer in time for the limits of %lu requests (%s); for such "
+	    "%s; others are answered; %s",
+	    server, count, error, meanwhile, remedy);
 }
 
 void redis_health_answers(void)

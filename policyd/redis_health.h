@@ -24,6 +24,18 @@ void redis_health_slow(
 /* A loop that had found it away has it back, or uses no Redis any more. */
 void redis_health_back(void);
 
+/* A call about limits has failed. @remedy NULL: the usual one. */
+void redis_health_why(const char *error, const char *remedy);
+
+/* A request has no answer, for that reason or because the last ones had none: on_failure
+ * decides. */
+void redis_health_missed(void);
+
+/* A loop is answered. When all are, and neither the link nor redis_health_slow() has told
+ * why answers were missing, one line says how many; at most one a minute. */
+void redis_health_tell_missed(
+    enum store_failure on_failure, unsigned nodes, const char *server);
+
 /* It answered: postern_store_up, until somebody finds it away. */
 void redis_health_answers(void);
 

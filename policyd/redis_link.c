@@ -285,13 +285,16 @@ static void lost_on_the_way(struct redis_link *link, struct redis_pending *call)
 }
 
 /* True: it may be sent once more. Else it was answered. */
-static bool hop(struct redis_pending *call, const char *text, size_t len)
+static bool hop(
+    const struct redis_link *link, struct redis_pending *call, const char *text,
+    size_t len)
 {
 	struct redis_fault fault;
 	if (++call->hops <= HOPS_MAX && !call->fixed)
 		return true;
 	redis_fault_of_reply("too many hops", text, len, &fault);
-	redis_call_answer(call, REDIS_UNAVAILABLE, NULL, fault.text);
+	redis_call_answer(
+	    call, link->cluster ? REDIS_MOVING : REDIS_UNAVAILABLE, NULL, fault.text);
 	return false;
 }
 
@@ -304,7 +307,7 @@ static void resolve_anew(
 
 	redis_fault_of_reply("it", text, len, &fault);
 	redis_node_drop(node, &fault);
-	if (!hop(call, text, len))
+	if (!hop(link, call, text, len))
 		return;
 	if (link->cluster)
 		redis_call_delay(call, AGAIN_MS);
@@ -334,7 +337,7 @@ static void redirect(
 			redis_cluster_assign(link->cluster, where.slot, node);
 		redis_cluster_refresh(link->cluster);
 	}
-	if (!hop(call, text, len))
+	if (!hop(link, call, text, len))
 		return;
 	call->asking = !for_ever;
 	if (!node || !redis_node_send(node, call))
@@ -344,8 +347,7 @@ static void redirect(
 static void again(
     struct redis_link *link, struct redis_pending *call, const char *text, size_t len)
 {
-	(void)link;
-	if (hop(call, text, len))
+	if (hop(link, call, text, len))
 		redis_call_delay(call, AGAIN_MS);
 }
 

@@ -33,7 +33,9 @@ struct redis_reply;
 enum redis_result {
 	REDIS_ANSWERED,    /* the reply is there, and no error */
 	REDIS_UNAVAILABLE, /* nobody answered in time, or cannot now: away, LOADING, OOM,
-			      MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN, too many hops */
+			      MISCONF, NOREPLICAS, BUSY, CLUSTERDOWN */
+	REDIS_MOVING,      /* too many hops: of a Cluster that is well, this key's slot is
+			      just being moved */
 	REDIS_NO_SCRIPT,   /* NOSCRIPT: EVAL brings it back */
 	REDIS_BAD_KEY,     /* WRONGTYPE, or the script failed over what it found */
 	REDIS_CONFIGURATION, /* NOAUTH, WRONGPASS, NOPERM, wrong master name, not a Redis:

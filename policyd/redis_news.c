@@ -8,11 +8,14 @@
 #include <pthread.h>
 #include <string.h>
 
+/* So long after the connection is back loops may not have noticed. */
+#define AFTERMATH_MS 2000
+
 /* One process, one Redis, one log. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned troubled;   /* links */
-static uint64_t said_kinds; /* faults that were logged since the trouble began */
-static int64_t since_ms;
+static unsigned troubled;         /* links */
+static uint64_t said_kinds;       /* faults that were logged since the trouble began */
+static int64_t since_ms, over_ms; /* when it began, and when the last one was over */
 static char last_line[600];
 
 static const char *consequence(const struct config *config)
@@ -63,7 +66,9 @@ void redis_news_good(struct redis_reporter *reporter, const char *server)
 	pthread_mutex_lock(&lock);
 	bool over = reporter->troubled && --troubled == 0;
 	reporter->troubled = false;
-	int64_t ms = redis_now_ms() - since_ms;
+	int64_t now_ms = redis_now_ms(), ms = now_ms - since_ms;
+	if (over)
+		over_ms = now_ms;
 	pthread_mutex_unlock(&lock);
 	if (over)
 		log_info(
@@ -75,10 +80,18 @@ void redis_news_good(struct redis_reporter *reporter, const char *server)
 void redis_news_forget(struct redis_reporter *reporter)
 {
 	pthread_mutex_lock(&lock);
-	if (reporter->troubled)
-		troubled--;
+	if (reporter->troubled && --troubled == 0)
+		over_ms = redis_now_ms();
 	reporter->troubled = false;
 	pthread_mutex_unlock(&lock);
+}
+
+bool redis_news_knew(int64_t at_ms)
+{
+	pthread_mutex_lock(&lock);
+	bool knew = troubled > 0 || (over_ms > 0 && over_ms + AFTERMATH_MS >= at_ms);
+	pthread_mutex_unlock(&lock);
+	return knew;
 }
 
 void redis_news_said(enum log_level level, const char *line)

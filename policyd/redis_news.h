@@ -27,5 +27,8 @@ void redis_news_good(struct redis_reporter *reporter, const char *server);
 /* The link goes, or its configuration: nothing is said. */
 void redis_news_forget(struct redis_reporter *reporter);
 
+/* The log had trouble to tell of at @at_ms (of redis_now_ms()), later, or just before. */
+bool redis_news_knew(int64_t at_ms);
+
 /* Sentinel named another master, or no sentinel answers: said once by all links. */
 void redis_news_said(enum log_level level, const char *line);

@@ -105,6 +105,7 @@ static int errno_of(enum redis_result result)
 	case REDIS_BAD_KEY: /* that key is none of ours */
 		return 0;
 	case REDIS_UNAVAILABLE:
+	case REDIS_MOVING:
 		return -EHOSTUNREACH;
 	case REDIS_NO_SCRIPT:
 		return -EPROTO;

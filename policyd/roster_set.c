@@ -130,6 +130,7 @@ static bool is_answered(
     struct roster_set *set, enum redis_result result, const char *error)
 {
 	set->busy = false;
+	set->reached = result == REDIS_ANSWERED;
 	if (!set->place->link)
 		return false;
 	if (result == REDIS_ANSWERED)
@@ -187,12 +188,6 @@ static void merge_item(
 		    "find out who else writes there, or give redis.prefix another value");
 }
 
-/* It will be asked again at the next look, not at once and without end. */
-static void refuse_answer(struct roster_set *set)
-{
-	set->events->away(set->context, "an answer that makes no sense", true);
-}
-
 static void on_read(
     void *context, enum redis_result result, const struct redis_reply *reply,
     const char *error)
@@ -204,7 +199,7 @@ static void on_read(
 		return;
 	count = redis_reply_count(reply);
 	if (count < 3 || count % 3 != 0) {
-		refuse_answer(set);
+		set->events->away(set->context, "an answer that makes no sense", true);
 		return;
 	}
 	const char *epoch = redis_reply_text(redis_reply_item(reply, 0), &len);
@@ -223,7 +218,6 @@ static void on_read(
 		return;
 	}
 	int64_t redis_ms = (int64_t)number_of(reply, 2);
-	uint64_t since = set->number;
 	for (size_t i = 3; i < count; i += 3) {
 		merge_item(set, reply, i, redis_ms);
 		set->number = number_of(reply, i + 1);
@@ -232,11 +226,8 @@ static void on_read(
 		if (number > set->number)
 			set->number = number;
 		end_read(set);
-	} else if (set->number > since) {
-		set->wants_read = true;
 	} else {
-		refuse_answer(set);
-		return;
+		set->wants_read = true;
 	}
 	set->events->changed(set->context); /* what was replaced waits no more */
 	pump(set);
@@ -338,12 +329,7 @@ static void on_written(
 		drop_sent(set);
 		return;
 	}
-	if (redis_reply_count(reply) != set->sent_count) {
-		drop_sent(set);
-		refuse_answer(set);
-		return;
-	}
-	for (size_t i = 0; i < set->sent_count; i++) {
+	for (size_t i = 0; i < set->sent_count && i < redis_reply_count(reply); i++) {
 		size_t len;
 		const char *text = redis_reply_text(redis_reply_item(reply, i), &len);
 		take_written(set, &set->sent[i], text, len);
@@ -391,7 +377,7 @@ static void pump(struct roster_set *set)
 	if (set->busy || !set->place->link)
 		return;
 	set->writes_next = !set->writes_next;
-	if ((set->writes_next || !reads) && begin_write(set))
+	if ((set->reached || !reads) && (set->writes_next || !reads) && begin_write(set))
 		return;
 	if (reads)
 		begin_read(set);
@@ -433,7 +419,7 @@ void roster_set_join(struct roster_set *set)
 void roster_set_leave(struct roster_set *set)
 {
 	drop_sent(set);
-	set->busy = set->whole = false;
+	set->busy = set->whole = set->reached = false;
 }
 
 void roster_set_init(

@@ -66,6 +66,9 @@ struct roster_set {
 	char max[ROSTER_NUMBER_MAX];
 	char keys[3][ROSTER_NAME_MAX];
 	bool busy; /* a call is under way */
+	/* The last call was answered: else the next one reads, so that no change grows
+	 * younger while it waits for a connection. */
+	bool reached;
 	bool wants_read, wants_whole;
 	bool writes_next; /* reading and writing take turns */
 	/* What is read: since that number of that epoch. */

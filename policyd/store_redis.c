@@ -310,6 +310,9 @@ static void probe_end(struct redis_store *store)
 	} else {
 		store_succeeded(store);
 		introduce(store);
+		struct redis_link_state state;
+		redis_link_state(store->link, &state);
+		redis_health_tell_missed(store->on_failure, store->nodes, state.server);
 	}
 	set_timer(store);
 }
@@ -503,6 +506,8 @@ static void finish(struct call *call)
 		tell_outcome(call, OUTCOME_OVER);
 	} else if (has_group(call, GROUP_FAILED) || has_group(call, GROUP_UNDONE)) {
 		undo_groups(call);
+		if (has_group(call, GROUP_FAILED))
+			redis_health_missed();
 		fall_back(
 		    store, &call->request, call->on_failure, call->nodes, call->answer,
 		    call->context);
@@ -571,6 +576,7 @@ static void bring_script(struct group *group, const char *error)
 	struct call *call = group->call;
 	uint64_t passed_ms = (metrics_clock_ns() - call->began_ns) / 1000000;
 	if (group->brought || passed_ms >= call->timeout_ms || !call->store->script) {
+		redis_health_why(error, NULL);
 		store_failed(call->store, false, error);
 		group_ends(group, GROUP_FAILED);
 		return;
@@ -600,8 +606,14 @@ static void on_answer(
 		tell_bad_key(group, 0, error);
 		group_ends(group, GROUP_BAD_KEY);
 		break;
+	case REDIS_MOVING: /* of this one; others are answered */
+		redis_health_why(
+		    error, "finish the slot's move (redis-cli --cluster fix)");
+		group_ends(group, GROUP_FAILED);
+		break;
 	case REDIS_UNAVAILABLE:
 	case REDIS_CONFIGURATION:
+		redis_health_why(error, NULL);
 		store_failed(store, result == REDIS_CONFIGURATION, error);
 		group_ends(group, GROUP_FAILED);
 		break;
@@ -697,6 +709,7 @@ static void redis_ask(
 	if (!store->breaker.open && !store->closing && store->script)
 		call = take_call(store);
 	if (!call) {
+		redis_health_missed();
 		fall_back(
 		    store, request, store->on_failure, store->nodes, answer, context);
 		return;

@@ -227,12 +227,15 @@ def redis_server(redis_at_rest):
 
 @pytest.fixture
 def redis_sentinels(tmp_path):
-    """redis_sentinels(**options): master, replica and three Sentinels, running."""
+    """redis_sentinels(**options): master, replica and three Sentinels, running.
+
+    With agree=False they are asked, but no failover is wanted of them.
+    """
     made = []
 
-    def start(**options):
+    def start(agree=True, **options):
         made.append(WatchedPair(tmp_path / f"pair{len(made)}", **options))
-        return made[-1].start()
+        return made[-1].start(agree)
 
     yield start
     for pair in made:

@@ -83,7 +83,7 @@ class RedisClient:
         return self.reply()
 
 
-def wait_until(true, what, timeout=20):
+def wait_until(true, what, timeout=60):
     """Asks @true again and again until it is; OSError and error replies are a no."""
     deadline = time.monotonic() + timeout
     while True:
@@ -95,6 +95,16 @@ def wait_until(true, what, timeout=20):
             why = error
         assert time.monotonic() < deadline, f"{what}: {why} after {timeout} s"
         time.sleep(0.01)  # between two questions
+
+
+def best_of(tries, within, attempt):
+    """One of so many attempts takes less than @within seconds: a busy machine takes more
+    now and then, a pause of the daemon's own each time."""
+    took = []
+    while not took or took[-1] >= within:
+        assert len(took) < tries, f"none within {within} s: {took}"
+        took.append(attempt())
+    return took[-1]
 
 
 def encoded(value):
@@ -263,14 +273,16 @@ class WatchedPair:
     def addresses(self):
         return [sentinel.address for sentinel in self.sentinels]
 
-    def start(self):
+    def start(self, agree=True):
+        """Ready to ask; with @agree, which takes seconds, to fail over too."""
         for server in self.servers:
             server.start()
         wait_until(lambda: "master_link_status:up" in
                    self.servers[1].command("INFO", "replication"), "the replica follows")
         for sentinel in self.sentinels:
             sentinel.start()
-        wait_until(self._agreed, "the sentinels know each other and the replica")
+        if agree:
+            wait_until(self._agreed, "the sentinels know each other and the replica")
         return self
 
     def _agreed(self):

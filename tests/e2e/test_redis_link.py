@@ -9,10 +9,13 @@ import threading
 import time
 
 import pytest
-from redis_servers import RedisError, is_before_7, wait_until
+from redis_servers import RedisClient, RedisError, best_of, is_before_7, wait_until
 
-# Beside other work on two cores; what the daemon promises is 2 s.
-RECOVERY_S = 2.0
+# What is promised; then the same beside other work on two cores.
+PROMISED_S = 2.0
+RECOVERY_S = 8.0
+# redis.timeout is 100 ms here, what other clocks there are is 1 s.
+IN_TIME_MS = 900
 
 
 def connections(server):
@@ -55,7 +58,7 @@ def test_password_user_and_database(link, redis_server, tmp_path):
                  db=3)
     assert probe.good("SET", "p:a", "b") == "OK"
     assert server.command("INFO", "keyspace").count("db3:keys=1") == 1
-    answer = probe.call("SET", "q:a", "b")
+    answer = probe.patiently("SET", "q:a", "b")
     assert answer["result"] == "configuration"
     assert "NOPERM" in answer["error"]
     probe.wait_log("SET: .*NOPERM.*ACL SETUSER")
@@ -86,10 +89,10 @@ def test_large_replies(link, redis_server):
         client.command("SETRANGE", "huge", 17_000_000, "x")
     assert probe.good("GET", "big") == "8000001 bytes"
     assert probe.good("LRANGE", "l", "0", "-1") == [str(i) for i in range(1, 50001)]
-    answer = probe.call("GET", "huge")
+    answer = probe.patiently("GET", "huge")
     assert answer["result"] != "answered"
     took, _ = probe.until_good("PING")
-    assert took < 1
+    assert took < RECOVERY_S
 
 
 def test_a_name_that_has_no_address(link):
@@ -97,9 +100,9 @@ def test_a_name_that_has_no_address(link):
     probe = link(servers=["redis.invalid:6379"])
     for _ in range(5):
         answer = probe.call("PING")
-        assert answer["result"] == "unavailable" and answer["ms"] < 300
-    probe.wait_log("its name (has no address|is not resolved)", timeout=30)
-    assert probe.call("PING")["ms"] < 50
+        assert answer["result"] == "unavailable" and answer["ms"] < IN_TIME_MS
+    probe.wait_log("its name (has no address|is not resolved)", timeout=60)
+    assert probe.quickest_ms("PING") < 90
 
 
 def test_connections_that_are_dropped(link):
@@ -115,9 +118,9 @@ def test_connections_that_are_dropped(link):
                 break
         probe = link(servers=["%s:%d" % address])
         answer = probe.call("PING")
-        assert answer["result"] == "unavailable" and answer["ms"] < 300
+        assert answer["result"] == "unavailable" and answer["ms"] < IN_TIME_MS
         probe.wait_log("has not answered for 1000 ms")
-        assert probe.call("PING")["ms"] < 50
+        assert probe.quickest_ms("PING") < 90
         for one in waiting:
             one.close()
 
@@ -141,7 +144,7 @@ def test_absent_at_the_start(link, redis_at_rest):
                    r"daemon alone until then.*redis\.servers")
     answer = probe.call("PING")
     assert (answer["result"], answer["error"]) == ("unavailable", "Connection refused")
-    assert answer["ms"] < 50, "a server that is known to be away is not waited for"
+    assert probe.quickest_ms("PING") < 90, "who is known to be away is not waited for"
     server.start()
     took, _ = probe.until_good("PING")
     assert took < RECOVERY_S
@@ -153,12 +156,13 @@ def test_killed_and_back(link, redis_server):
     server = redis_server()
     probe = link(servers=[server.address])
     probe.good("PING")
-    for _ in range(3):
+    def attempt():
         server.kill()
         assert probe.call("GET", "a", repeatable=True)["result"] == "unavailable"
         server.start()
-        took, _ = probe.until_good("PING")
-        assert took < RECOVERY_S
+        return probe.until_good("PING")[0]
+    attempt()
+    best_of(3, PROMISED_S, attempt)
 
 
 def test_what_is_repeatable_survives_a_cut(link, redis_server):
@@ -182,12 +186,12 @@ def test_a_hanging_server_costs_the_time_of_a_call(link, redis_server):
     server.pause()
     answer = probe.call("GET", "a", repeatable=True)
     assert answer["result"] == "unavailable"
-    assert 90 <= answer["ms"] < 300
+    assert 90 <= answer["ms"] < IN_TIME_MS
     # Given up soon, and then it costs nothing.
     probe.wait_log("has not answered for")
     state = probe.wait_state(lambda state: not state["connected"])
     assert "has not answered" in state["trouble"]
-    assert probe.call("GET", "a")["ms"] < 50
+    assert probe.quickest_ms("GET", "a") < 90
     server.resume()
     took, _ = probe.until_good("GET", "a")
     assert took < RECOVERY_S
@@ -216,9 +220,27 @@ def test_pauses_longer_than_patience(link, redis_server):
     start = time.monotonic()
     while time.monotonic() - start < 1.5:
         answer = probe.call("GET", "a", repeatable=True)
-        assert answer["result"] == "unavailable" and answer["ms"] < 300
+        assert answer["result"] == "unavailable" and answer["ms"] < IN_TIME_MS
     took, _ = probe.until_good("GET", "a")
-    assert took < 1.0 + RECOVERY_S
+    assert took < RECOVERY_S
+
+
+def change_password(server, old, new):
+    """And who is logged in has to do so again."""
+    with RedisClient(("127.0.0.1", server.port), old) as client:
+        client.command("CONFIG", "SET", "requirepass", new or "")
+    with RedisClient(("127.0.0.1", server.port), new) as client:
+        client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def mended(server, probe, password):
+    """The server takes the probe's password (None: it wants none); how long until it is
+    used, which it no longer is then."""
+    change_password(server, "right", password)
+    took, _ = probe.until_good("PING")
+    change_password(server, password, "right")
+    wait_until(lambda: probe.patiently("PING")["result"] == "configuration", "refused")
+    return took
 
 
 @pytest.mark.parametrize("password, expected", [
@@ -234,22 +256,25 @@ def test_credentials(link, redis_server, tmp_path, password, expected):
     probe = link(servers=[server.address], **settings)
     line = probe.wait_log(expected)
     assert "error:" in line and "redis.password_file" in line
-    answer = probe.call("PING")
+    answer = probe.patiently("PING")
     assert answer["result"] == "configuration" and expected in answer["error"]
     # No storm, whoever asks: somebody has to mend this first.
     start, tried = time.monotonic(), connections(server)
     while time.monotonic() - start < 1:
-        assert probe.call("PING")["result"] == "configuration"
+        assert probe.patiently("PING")["result"] == "configuration"
     again = connections(server) - tried - 1
     assert again <= (time.monotonic() - start) / 0.5 + 1
-    # A reload with the right one is heard at once.
+    # Mended in Redis: found soon, and as soon when it breaks again.
+    best_of(3, PROMISED_S, lambda: mended(server, probe, password))
+    # A reload with the right one is heard, too.
     secret = tmp_path / "secret"
     secret.write_text("right")
     secret.chmod(0o600)
     probe.set({"servers": [server.address], "password_file": str(secret)})
     took, _ = probe.until_good("PING")
-    assert took < 1
-    assert len([line for line in probe.log() if expected in line]) == 1
+    assert took < RECOVERY_S
+    # One line each time it broke, however often it was tried.
+    assert len([line for line in probe.log() if expected in line]) <= 4
 
 
 def test_a_password_nobody_wants(link, redis_server, tmp_path):
@@ -258,7 +283,7 @@ def test_a_password_nobody_wants(link, redis_server, tmp_path):
     secret.chmod(0o600)
     probe = link(servers=[redis_server().address], password_file=str(secret))
     probe.wait_log("it wants no password: empty redis.password_file")
-    assert probe.call("PING")["result"] == "configuration"
+    assert probe.patiently("PING")["result"] == "configuration"
 
 
 def test_a_user_without_evalsha(link, redis_server, tmp_path):
@@ -268,13 +293,13 @@ def test_a_user_without_evalsha(link, redis_server, tmp_path):
     server = redis_server()
     server.command("ACL", "SETUSER", "postern", "on", ">pw", "~*", "+@all", "-evalsha")
     probe = link(servers=[server.address], username="postern", password_file=str(secret))
-    answer = probe.call("EVALSHA", "0" * 40, "0")
+    answer = probe.patiently("EVALSHA", "0" * 40, "0")
     assert answer["result"] == "configuration"
     assert "NOPERM" in answer["error"] and "evalsha" in answer["error"].lower()
     assert probe.good("GET", "a") is None, "others are answered"
     assert "NOPERM" in probe.state()["trouble"]
     server.command("ACL", "SETUSER", "postern", "+evalsha")
-    assert probe.call("EVALSHA", "0" * 40, "0")["result"] == "no script"
+    assert probe.patiently("EVALSHA", "0" * 40, "0")["result"] == "no script"
     probe.until_well("EVALSHA", server.command("SCRIPT", "LOAD", "return 1"), "0")
     probe.wait_log("is back after")
 
@@ -297,9 +322,9 @@ def test_the_rights_that_the_manual_asks_for(link, redis_server, tmp_path):
     probe.good("PUBLISH", "postern:news", "all")
     assert probe.wait_said("message", 1) == ["all"]
     # And no more than that.
-    assert probe.call("GET", "other")["result"] == "configuration"
+    assert probe.patiently("GET", "other")["result"] == "configuration"
     server.command("ACL", "SETUSER", "postern", "-time")
-    answer = probe.call("EVAL", "return redis.call('TIME')", "0")
+    answer = probe.patiently("EVAL", "return redis.call('TIME')", "0")
     assert answer["result"] == "configuration", answer
     probe.wait_log("grant what the scripts call")
 
@@ -357,7 +382,7 @@ def test_a_disk_that_is_full(link, redis_server):
         client.command("BGSAVE")
         wait_until(lambda: "rdb_last_bgsave_status:err" in
                    client.command("INFO", "persistence"), "the snapshot failed")
-        answer = probe.call("SET", "a", "c")
+        answer = probe.patiently("SET", "a", "c")
         assert answer["result"] == "unavailable" and "MISCONF" in answer["error"]
         assert "disk is full" in probe.wait_log("MISCONF")
         client.command("CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
@@ -370,13 +395,13 @@ def test_out_of_memory(link, redis_server):
     probe = link(servers=[server.address])
     probe.good("SET", "a", "b")
     server.command("CONFIG", "SET", "maxmemory", "1")
-    answer = probe.call("SET", "a", "c")
+    answer = probe.patiently("SET", "a", "c")
     assert answer["result"] == "unavailable" and "OOM" in answer["error"]
     probe.wait_log("OOM.*maxmemory")
     assert probe.good("GET", "a") == "b", "reading goes on, and says nothing of writing"
     assert "OOM" in probe.state()["trouble"]
     # From inside a script it is the same.
-    answer = probe.call("EVAL", "return redis.call('SET', 'a', 'c')", "0")
+    answer = probe.patiently("EVAL", "return redis.call('SET', 'a', 'c')", "0")
     assert answer["result"] == "unavailable", answer
     server.command("CONFIG", "SET", "maxmemory", "0")
     probe.good("SET", "a", "c")
@@ -387,10 +412,10 @@ def test_a_server_that_refuses_some_calls_is_told_of_once(link, redis_server):
     server = redis_server(maxmemory="1")
     probe = link(servers=[server.address])
     for _ in range(50):
-        probe.call("SET", "a", "b")
+        probe.patiently("SET", "a", "b")
         probe.good("GET", "a")
-        probe.call("EVAL", "return 1", "0")
-        probe.call("EVAL", "return redis.call('SET', 'a', 'c')", "0")
+        probe.patiently("EVAL", "return 1", "0")
+        probe.patiently("EVAL", "return redis.call('SET', 'a', 'c')", "0")
     assert len(probe.log()) == 1, probe.log()
 
 
@@ -424,7 +449,7 @@ def test_no_replicas(link, redis_server):
     server = redis_server()
     probe = link(servers=[server.address])
     server.command("CONFIG", "SET", "min-replicas-to-write", 1)
-    answer = probe.call("SET", "a", "b")
+    answer = probe.patiently("SET", "a", "b")
     assert answer["result"] == "unavailable" and "NOREPLICAS" in answer["error"]
     probe.wait_log("NOREPLICAS.*min-replicas-to-write")
     server.command("CONFIG", "SET", "min-replicas-to-write", 0)
@@ -437,9 +462,9 @@ def test_a_busy_script(link, redis_server):
     probe.good("PING")
     with server.client() as busy, server.client() as killer:
         busy.send("EVAL", "while true do end", 0)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
-            answer = probe.call("GET", "a")
+            answer = probe.patiently("GET", "a")
             if "BUSY" in answer["error"]:
                 assert answer["result"] == "unavailable"
                 break
@@ -459,13 +484,13 @@ def test_keys_of_somebody_else(link, redis_server):
     server = redis_server()
     probe = link(servers=[server.address])
     probe.good("SET", "text", "no number")
-    assert probe.call("INCR", "text")["result"] == "bad key"
-    assert probe.call("HGET", "text", "f")["result"] == "bad key"
+    assert probe.patiently("INCR", "text")["result"] == "bad key"
+    assert probe.patiently("HGET", "text", "f")["result"] == "bad key"
     probe.good("HSET", "hash", "f", "x")
-    assert probe.call("HINCRBY", "hash", "f", "1")["result"] == "bad key"
-    assert probe.call("EVAL", "return redis.call('GET', 'text') + 1", "0")["result"] == \
+    assert probe.patiently("HINCRBY", "hash", "f", "1")["result"] == "bad key"
+    assert probe.patiently("EVAL", "return redis.call('GET', 'text') + 1", "0")["result"] == \
         "bad key"
-    assert probe.call("EVALSHA", "f" * 40, "0")["result"] == "no script"
+    assert probe.patiently("EVALSHA", "f" * 40, "0")["result"] == "no script"
     assert probe.state()["trouble"] == "", "the server is well"
     assert probe.log() == []
 
@@ -551,9 +576,9 @@ def test_a_server_that_accepts_and_is_silent(link, impostor):
     server = impostor()
     probe = link(servers=[server.address])
     answer = probe.call("PING")
-    assert answer["result"] == "unavailable" and answer["ms"] < 300
+    assert answer["result"] == "unavailable" and answer["ms"] < IN_TIME_MS
     probe.wait_log("has not answered for 1000 ms")
-    assert probe.call("PING")["ms"] < 50
+    assert probe.quickest_ms("PING") < 90
 
 
 def test_a_message_connection_that_goes_silent(link, redis_server):
@@ -565,7 +590,7 @@ def test_a_message_connection_that_goes_silent(link, redis_server):
     probe.wait_log("has not answered")
     server.resume()
     probe.wait_said("lost", 2)
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 30
     server.command("PUBLISH", "news", "again")
     assert "again" in probe.wait_said("message", 1)
 

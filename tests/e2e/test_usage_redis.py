@@ -31,7 +31,7 @@ def node(redis, policyd_at_rest, build):
     def start(name, on_failure, **settings):
         daemon = control_client.controlled(
             policyd_at_rest, hostname=name, limits=LIMITS,
-            redis={"servers": [redis.address], "on_failure": on_failure},
+            redis={"servers": [redis.address], "timeout": "5s", "on_failure": on_failure},
             auth={"require_tls": False, "blocked_ports": []}, **settings)
         daemon.allow(r"warning: redis |error: redis ")
         return daemon, Command(build, daemon)

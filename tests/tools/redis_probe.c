@@ -80,6 +80,8 @@ static const char *result_name(enum redis_result result)
 		return "answered";
 	case REDIS_UNAVAILABLE:
 		return "unavailable";
+	case REDIS_MOVING:
+		return "moving";
 	case REDIS_NO_SCRIPT:
 		return "no script";
 	case REDIS_BAD_KEY:

@@ -9,7 +9,9 @@
 #include "common/config.h"
 #include "policyd/breaker.h"
 #include "policyd/limits_script.h"
+#include "policyd/redis_conn.h"
 #include "policyd/redis_link.h"
+#include "policyd/redis_news.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -135,6 +137,18 @@ void redis_link_state(const struct redis_link *link, struct redis_link_state *re
 {
 	(void)link;
 	*ret = (struct redis_link_state){.connected = true, .server = "the test"};
+}
+
+/* It would tell of none. */
+bool redis_news_knew(int64_t at_ms)
+{
+	(void)at_ms;
+	return true;
+}
+
+int64_t redis_now_ms(void)
+{
+	return 1;
 }
 
 enum redis_kind redis_reply_kind(const struct redis_reply *reply)
@@ -504,6 +518,24 @@ static void one_that_must_be_mended_opens_at_once(void **state)
 	assert_int_equal(the_link.count, asked);
 }
 
+/* One slot that is held half-moved must not take the others from Redis. */
+static void a_moving_slot_opens_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3 * BREAKER_FAILURES; i++) {
+		size_t asked = the_link.count;
+		ask(f);
+		assert_int_equal(the_link.count, asked + 1);
+		answer_asked(last_asked(0), REDIS_MOVING, NULL);
+		assert_int_equal(f->answers, i + 1);
+	}
+	assert_false(store_redis_is_away(f->store));
+	/* By on_failure: one token, counted here once. */
+	assert_int_equal(f->outcome.kind, OUTCOME_FITS);
+	assert_int_equal(f->outcome.results[0].used, 1);
+}
+
 /* Where only writing fails, what only reads hides nothing. */
 static void looks_do_not_close_what_charges_open(void **state)
 {
@@ -819,6 +851,7 @@ int main(void)
 	    cmocka_unit_test_teardown(shares_of_little, teardown),
 	    CASE(an_open_breaker_asks_nobody_until_a_probe_answers),
 	    CASE(one_that_must_be_mended_opens_at_once),
+	    CASE(a_moving_slot_opens_nothing),
 	    CASE(looks_do_not_close_what_charges_open),
 	    CASE(a_probe_makes_its_key_anew),
 	    CASE(slots_are_merged_in_the_order_of_charges),
