@@ -273,7 +273,7 @@ def test_usage_and_reset_while_redis_is_away(node, redis):
     assert (gone["ok"], gone["kind"]) == (False, "failed")
     assert "Redis does not answer" in gone["error"]
     assert a.charges(3) == {PASSED: 3}
-    assert a.used("ada@example.org") == {"sender": (3, 100)}
+    assert a.used("ada@example.org") == {"sender": (3, 50)}
     redis.start()
     a.wait_store(up=True)
     wait_until(lambda: "note" not in a.tell("usage"), "usage asks Redis again")
