@@ -170,6 +170,11 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 		connect_begin(dial);
 		return;
 	}
+	if (dial->connecting && dial->next) {
+		arm(dial, dial->timeout_ms);
+		connect_next(dial, ETIMEDOUT);
+		return;
+	}
 	if (dial->connecting)
 		snprintf(
 		    text, sizeof(text), "has not answered for %u ms", dial->timeout_ms);

@@ -26,7 +26,7 @@ typedef void redis_dial_done(void *context, const struct redis_dialled *dialled)
 /* A resolver has its own idea of patience; then the attempt counts as failed. */
 #define REDIS_DIAL_RESOLVE_S 10
 
-/* @timeout_ms for connecting. Calls back once, from the loop. */
+/* @timeout_ms for connecting, to each address. Calls back once, from the loop. */
 int redis_dial_new(
     struct event_base *base, const struct endpoint *endpoint, uint32_t timeout_ms,
     redis_dial_done *done, void *context, struct redis_dial **ret);

@@ -188,6 +188,12 @@ static void merge_item(
 		    "find out who else writes there, or give redis.prefix another value");
 }
 
+/* It will be asked again at the next look, not at once and without end. */
+static void refuse_answer(struct roster_set *set)
+{
+	set->events->away(set->context, "an answer that makes no sense", true);
+}
+
 static void on_read(
     void *context, enum redis_result result, const struct redis_reply *reply,
     const char *error)
@@ -199,7 +205,7 @@ static void on_read(
 		return;
 	count = redis_reply_count(reply);
 	if (count < 3 || count % 3 != 0) {
-		set->events->away(set->context, "an answer that makes no sense", true);
+		refuse_answer(set);
 		return;
 	}
 	const char *epoch = redis_reply_text(redis_reply_item(reply, 0), &len);
@@ -218,6 +224,7 @@ static void on_read(
 		return;
 	}
 	int64_t redis_ms = (int64_t)number_of(reply, 2);
+	uint64_t since = set->number;
 	for (size_t i = 3; i < count; i += 3) {
 		merge_item(set, reply, i, redis_ms);
 		set->number = number_of(reply, i + 1);
@@ -226,8 +233,11 @@ static void on_read(
 		if (number > set->number)
 			set->number = number;
 		end_read(set);
-	} else {
+	} else if (set->number > since) {
 		set->wants_read = true;
+	} else {
+		refuse_answer(set);
+		return;
 	}
 	set->events->changed(set->context); /* what was replaced waits no more */
 	pump(set);
@@ -329,7 +339,12 @@ static void on_written(
 		drop_sent(set);
 		return;
 	}
-	for (size_t i = 0; i < set->sent_count && i < redis_reply_count(reply); i++) {
+	if (redis_reply_count(reply) != set->sent_count) {
+		drop_sent(set);
+		refuse_answer(set);
+		return;
+	}
+	for (size_t i = 0; i < set->sent_count; i++) {
 		size_t len;
 		const char *text = redis_reply_text(redis_reply_item(reply, i), &len);
 		take_written(set, &set->sent[i], text, len);

@@ -129,12 +129,13 @@ static void count_put(struct state_loaded *result, int r, uint64_t *ret_count)
 		++*ret_count;
 }
 
-/* To where it would be if the clock had been set when it was written. */
+/* To where it would be if the clock had been set when it was written. Never to 0, which
+ * would be no end. */
 static int64_t moved_ms(const struct loading *loading, int64_t time_ms)
 {
 	int64_t moved_ms = time_ms + loading->stop.set_ms;
 
-	return moved_ms > 0 ? moved_ms : 0;
+	return moved_ms > 1000 ? moved_ms : 1000;
 }
 
 static int64_t moved_s(const struct loading *loading, int64_t time_s)

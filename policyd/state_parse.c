@@ -14,15 +14,11 @@
  * allocated but the list of members.
  */
 
+/* Looked for in this order: those of counters first. */
 enum field {
 	F_COUNTER,
 	F_SET,
-	F_TOKENS,
-	F_TOKEN,
-	F_OVER,
-	F_USED,
 	F_BLOCK,
-	F_LIFTED,
 	F_LOGIN,
 	F_WINDOW,
 	F_MAX,
@@ -39,10 +35,15 @@ enum field {
 	F_REASON,
 	F_AT,
 	F_USER,
+	F_LIFTED,
 	F_MADE,
 	F_ENDS,
 	F_STAMP,
 	F_BASE,
+	F_TOKENS,
+	F_TOKEN,
+	F_OVER,
+	F_USED,
 	FIELDS
 };
 

@@ -270,14 +270,14 @@ void decide(
 		grant_look_up(config, facts, grant);
 	if (judges_relay && answered)
 		finding_of(&d, CHECK_RELAY)->why = "an earlier check gave the reply";
-	else if (judges_relay) /* whose word leaves Postfix its own domains: limits hold
-				*/
+	else if (judges_relay)
 		check_relay(&d, grant);
 	if (answered)
 		charges_plan_refusal(config, ret);
 	if (!has_limits || answered)
 		return;
 
+	/* What `relay` does not grant may be for Postfix's own domains: limits hold. */
 	charges_plan(config, ret, facts->relayed || grant->result == GRANT_YES);
 	if (!ret->asks_store && (ret->message.is_over || ret->shadow_messages_count > 0))
 		settle(config, ret, &nothing_asked, &ret->verdict);

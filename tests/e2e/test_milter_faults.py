@@ -79,6 +79,9 @@ GARBAGE = [
     OPEN + packet(b"M", b"<a@b>\0") + packet(b"E"),
     OPEN + packet(b"M", b"<a@b>\0") + packet(b"L", b"\0\0") + packet(b"N") + packet(b"E"),
     OPEN + packet(b"L", b"x" * 65536),
+    # Macros without a value, where libmilter reads past the end.
+    OPEN + packet(b"D", b"M{none}\0") + packet(b"M", b"<a@b>\0"),
+    OPEN + packet(b"D", b"Mi\x00x\0{none}\0rest") + packet(b"M", b"<a@b>\0"),
 ]
 
 

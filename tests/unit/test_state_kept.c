@@ -147,6 +147,35 @@ static void what_moves_with_the_clock(void **state)
 	parts_free(&parts);
 }
 
+/* The clock was set to 1970, and the block's end would lie before that: it has ended, and
+ * is not one without an end. */
+static void what_ended_before_all_time(void **state)
+{
+	(void)state;
+	int64_t then_s = time(NULL);
+	const struct block block = {
+	    .kind = BLOCK_CLIENT,
+	    .subject = "192.0.2.66",
+	    .since_s = then_s,
+	    .until_s = then_s + 30};
+	struct state_parts parts = parts_new(100), again;
+	struct state_saved saved;
+	struct state_loaded loaded;
+	struct block got = {.since_s = -1};
+
+	assert_int_equal(blocks_put(parts.blocks, &block), 0);
+	assert_int_equal(
+	    state_file_save(
+		"state.json", &parts, &state_config, clock_at(then_s * 1000), &saved),
+	    0);
+	parts_load_by(
+	    &again, 10000, clock_at(then_s * 1000)->steady_ms + 60000, "first", &loaded);
+	blocks_each(again.blocks, 0, keep_block, &got);
+	assert_int_equal(got.since_s, -1);
+	parts_free(&again);
+	parts_free(&parts);
+}
+
 /* ---- charges that were answered ---- */
 
 /* Charges one to each of @count limits of "0", "1"...: all but the first are soft. */
@@ -457,6 +486,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(clocks_that_were_set),
 	    cmocka_unit_test(what_moves_with_the_clock),
+	    cmocka_unit_test(what_ended_before_all_time),
 	    cmocka_unit_test(charges_are_answered_once),
 	    cmocka_unit_test(charges_of_long_ago),
 	    cmocka_unit_test(tokens_of_a_file_that_was_read_late),
