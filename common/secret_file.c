@@ -72,6 +72,16 @@ static int check_folder(const char *path, const struct complaint *to)
 	    folder);
 }
 
+static int refuse_unreadable(uid_t reader, uid_t service_uid, const struct complaint *to)
+{
+	return refuse(
+	    to,
+	    "is not readable by user id %lu: Permission denied; run: chown %lu %s, and "
+	    "let "
+	    "that user search its folders",
+	    (unsigned long)reader, (unsigned long)service_uid, to->path);
+}
+
 static int check_file(int fd, uid_t service_uid, size_t max, const struct complaint *to)
 {
 	struct stat st;
@@ -92,6 +102,9 @@ static int check_file(int fd, uid_t service_uid, size_t max, const struct compla
 		return refuse(
 		    to, "is open to everybody (mode %04o); run: chmod o= %s",
 		    st.st_mode & 07777u, to->path);
+	/* Root can read it all the same, when it checks for a daemon that cannot. */
+	if (geteuid() == 0 && st.st_uid != service_uid && !(st.st_mode & S_IRGRP))
+		return refuse_unreadable(service_uid, service_uid, to);
 	if (st.st_mode & S_IWGRP)
 		return refuse(
 		    to, "is writable by its group (mode %04o); run: chmod g-w %s",
@@ -133,12 +146,7 @@ int secret_file_read(
 	CLEANUP(fd_close)
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && errno == EACCES)
-		return refuse(
-		    to,
-		    "is not readable by user id %lu: Permission denied; run: chown %lu "
-		    "%s, "
-		    "and let that user search its folders",
-		    (unsigned long)geteuid(), (unsigned long)service_uid, path);
+		return refuse_unreadable(geteuid(), service_uid, to);
 	if (fd < 0)
 		return refuse(to, "cannot be opened: %s", strerror(errno));
 

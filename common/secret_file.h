@@ -9,6 +9,7 @@
  *
  * Safe: a regular file (symlinks are followed to one), owned by root or the service user,
  * nothing for others; its folder not writable by group or others unless sticky.
+ * What root reads for a service user must belong to that user or be open to its group.
  */
 
 /* As read: wiped when it goes. Zero at first. */
