@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The floor under a policy server: one epoll loop that reads requests, finds their end
- *and their attributes, and answers DUNNO. Whatever Postern does more, it does on top of
- *this.
+ * and their attributes, and answers DUNNO. Whatever Postern does more, it does on top of
+ * this.
  *
  *	policy_echo PATH	(a unix socket; runs until it is killed)
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: policy_echo PATH\n");
 		return 64;
 	}
+	signal(SIGPIPE, SIG_IGN); /* an asker may leave before its answer */
 	strcpy(address.sun_path, argv[1]);
 	unlink(argv[1]);
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
