@@ -169,6 +169,12 @@ bool address_list_match(
 	return false;
 }
 
+void address_list_prefetch(const struct address_list *list, const struct address *address)
+{
+	if (list && list->has_addresses && address->kind == ADDRESS_OK)
+		list_table_prefetch(&list->table, address->text, address->len);
+}
+
 void address_list_conflict(
     const struct address_list *list, struct list_match *ret_first,
     struct list_match *ret_second)

@@ -33,7 +33,7 @@ void *list_allocate(size_t count, size_t item_size)
 	void *items;
 
 	if (__builtin_mul_overflow(count, item_size, &size) ||
-	    posix_memalign(&items, CACHE_LINE, size))
+	    posix_memalign(&items, size < BIG ? CACHE_LINE : BIG, size))
 		return NULL;
 	advise(items, size);
 	return items;

@@ -12,6 +12,9 @@
  * numbers take 7 bits a byte, the low ones first. */
 #define NUMBER_MAX 5
 
+/* Tags beyond so many bytes are seldom in a cache of the processor. */
+#define PREFETCH_FROM (128 * 1024)
+
 struct record {
 	const char *text;
 	uint32_t len, file, line, side;
@@ -208,6 +211,12 @@ bool list_table_find(
 		get_match(table, &record, ret);
 	}
 	return true;
+}
+
+void list_table_prefetch(const struct list_table *table, const char *text, size_t len)
+{
+	if (table->count && table->mask >= PREFETCH_FROM)
+		__builtin_prefetch(&table->tags[hash_of(table, text, len) & table->mask]);
 }
 
 void list_table_conflict(

@@ -47,6 +47,10 @@ int list_table_seal(struct list_table *table, size_t *repeated);
 bool list_table_find(
     const struct list_table *table, const char *text, size_t len, struct list_match *ret);
 
+/* @text will be looked for in a moment: of a large table, begins to fetch where it would
+ * stand. */
+void list_table_prefetch(const struct list_table *table, const char *text, size_t len);
+
 /* The two records of an -EEXIST. */
 void list_table_conflict(
     const struct list_table *table, struct list_match *ret_first,

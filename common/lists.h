@@ -147,6 +147,10 @@ struct address_list *address_list_free(struct address_list *list);
 bool address_list_match(
     const struct address_list *list, const struct address *address,
     struct list_match *ret);
+/* @address will be looked for in a moment: a list of a million begins to fetch where it
+ * would stand. */
+void address_list_prefetch(
+    const struct address_list *list, const struct address *address);
 bool address_list_empty(const struct address_list *list);
 size_t address_list_count(const struct address_list *list);
 

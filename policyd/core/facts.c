@@ -192,6 +192,7 @@ void facts_read(
 	ret->instance = request->instance;
 	set_user(config, request->sasl_username, &ret->user);
 	set_sender(config, request, &ret->sender);
+	address_list_prefetch(config->block.senders, &ret->sender);
 	set_recipient(config, request, &ret->recipient);
 	ret->relayed = false;
 	ret->login = LOGIN_NOT_ASKED;
