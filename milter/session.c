@@ -456,6 +456,14 @@ enum session_answer session_end_of_message(
 		    message->arrival.queue_id);
 		return refuse_for_now(ret_reply, "out of memory");
 	}
+	if (ret->count > PLAN_EDITS_MAX) {
+		plan_done(ret);
+		message->fault = FAULT_MESSAGE;
+		snprintf(
+		    message->fault_text, sizeof(message->fault_text),
+		    "more than %d headers to be masked or removed", PLAN_EDITS_MAX);
+		return answer_fault(message, ret_reply);
+	}
 	message->received_masked = count_received(ret);
 	return SESSION_CONTINUE;
 }

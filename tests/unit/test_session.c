@@ -337,6 +337,31 @@ static void test_too_many_headers(void **state)
 	expect_refusal("20,001 headers, unsigned", &outcome, "554", "20000 headers");
 }
 
+/* Each of them costs the MTA a walk over all headers. */
+static void test_too_many_edits(void **state)
+{
+	(void)state;
+	static const char *headers[2 * PLAN_EDITS_MAX] = {"From", " x@a.example"};
+	size_t i = 2;
+	publish("", &good);
+	/* Two are of this hop's own header, one is the signature. */
+	for (; i < 2 + 2 * (PLAN_EDITS_MAX - 3); i += 2) {
+		headers[i] = "X-Originating-IP";
+		headers[i + 1] = " 192.0.2.1";
+	}
+	struct outcome outcome = run(&user_on_587, headers, "x\r\n");
+	assert_int_equal(outcome.end, SESSION_CONTINUE);
+	assert_int_equal(outcome.plan.count, PLAN_EDITS_MAX);
+	plan_done(&outcome.plan);
+
+	headers[i] = "X-Originating-IP";
+	headers[i + 1] = " 192.0.2.1";
+	outcome = run(&user_on_587, headers, "x\r\n");
+	expect_refusal(
+	    "one more", &outcome, "554", "more than 1000 headers to be masked");
+	assert_int_equal(outcome.plan.count, 0);
+}
+
 static void test_edits_that_were_not_taken(void **state)
 {
 	(void)state;
@@ -477,6 +502,7 @@ int main(void)
 	    cmocka_unit_test(test_messages_that_cannot_be_signed),
 	    cmocka_unit_test(test_faults_of_our_own),
 	    cmocka_unit_test(test_too_many_headers),
+	    cmocka_unit_test(test_too_many_edits),
 	    cmocka_unit_test(test_edits_that_were_not_taken),
 	    cmocka_unit_test(test_abort),
 	    cmocka_unit_test(test_reload_in_mid_message),
