@@ -18,6 +18,8 @@
 
 /* READ_AT_ONCE of roster_set.c. */
 #define PAGE 500
+/* Arguments of a call that reads; one that writes has more. */
+#define READ 8
 
 struct redis_reply {
 	enum redis_kind kind;
@@ -30,6 +32,7 @@ struct redis_reply {
 
 struct redis_link {
 	unsigned asked;
+	int argc;                 /* of the last call */
 	redis_answered *answered; /* NULL: nothing is open */
 	void *context;
 };
@@ -38,6 +41,7 @@ void redis_link_call(struct redis_link *link, const struct redis_call *call)
 {
 	assert_null(link->answered);
 	link->asked++;
+	link->argc = call->argc;
 	link->answered = call->answered;
 	link->context = call->context;
 }
@@ -49,6 +53,15 @@ static void answer(struct redis_link *link, const struct redis_reply *reply)
 	assert_non_null(answered);
 	link->answered = NULL;
 	answered(link->context, REDIS_ANSWERED, reply, "");
+}
+
+static void answer_unavailable(struct redis_link *link)
+{
+	redis_answered *answered = link->answered;
+
+	assert_non_null(answered);
+	link->answered = NULL;
+	answered(link->context, REDIS_UNAVAILABLE, NULL, "cut");
 }
 
 const char *redis_reply_text(const struct redis_reply *reply, size_t *ret_len)
@@ -84,8 +97,10 @@ static void on_away(void *context, const char *why, bool unheard)
 {
 	struct fixture *f = context;
 
-	assert_string_equal(why, "an answer that makes no sense");
-	assert_true(unheard);
+	if (unheard)
+		assert_string_equal(why, "an answer that makes no sense");
+	else
+		assert_string_equal(why, "cut");
 	roster_set_away(&f->set);
 	f->away++;
 }
@@ -138,6 +153,41 @@ static void put(struct fixture *f)
 	    ledger_put(f->ledger, &record, LEDGER_REPLACE, LEDGER_REFUSE), 0);
 }
 
+/* The first read: there is nothing. */
+static void reach(struct fixture *f)
+{
+	static const struct redis_reply head[] = {
+	    {.kind = REDIS_TEXT, .text = "epoch"},
+	    {.kind = REDIS_TEXT, .text = "0"},
+	    {.kind = REDIS_TEXT, .text = "1767571200000"}};
+	static const struct redis_reply reply = {
+	    .kind = REDIS_LIST, .items = head, .count = 3};
+
+	assert_int_equal(f->link.argc, READ);
+	answer(&f->link, &reply);
+}
+
+/* While it waits for a connection it would grow younger: nobody knows that it has one
+ * before something was answered. */
+static void nothing_is_written_before_something_was_read(void **state)
+{
+	struct fixture f;
+	(void)state;
+
+	begin(&f);
+	put(&f);
+	roster_set_want(&f.set, ROSTER_WANT_WRITE);
+	reach(&f);
+	assert_int_equal(f.link.asked, 2);
+	assert_true(f.link.argc > READ);
+	answer_unavailable(&f.link);
+	assert_int_equal(f.away, 1);
+	roster_set_want(&f.set, ROSTER_WANT_WRITE);
+	reach(&f);
+	assert_true(f.link.argc > READ);
+	end(&f);
+}
+
 /* What is not answered waits for the next look, and does not ask without end. */
 static void an_answer_of_another_length_is_none(void **state)
 {
@@ -159,8 +209,9 @@ static void an_answer_of_another_length_is_none(void **state)
 		begin(&f);
 		put(&f);
 		roster_set_want(&f.set, ROSTER_WANT_WRITE);
+		reach(&f);
 		answer(&f.link, &rows[i].reply);
-		if (f.away != 1 || f.link.asked != 1 ||
+		if (f.away != 1 || f.link.asked != 2 ||
 		    ledger_oldest_waiting(f.ledger) == 0)
 			fail_msg(
 			    "%s: %u away, %u asked", rows[i].why, f.away, f.link.asked);
@@ -180,6 +231,7 @@ static void what_is_written_waits_no_more(void **state)
 	begin(&f);
 	put(&f);
 	roster_set_want(&f.set, ROSTER_WANT_WRITE);
+	reach(&f);
 	answer(&f.link, &reply);
 	assert_int_equal(f.away, 0);
 	assert_int_equal(ledger_oldest_waiting(f.ledger), 0);
@@ -217,6 +269,7 @@ static void a_page_that_leads_nowhere_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(nothing_is_written_before_something_was_read),
 	    cmocka_unit_test(an_answer_of_another_length_is_none),
 	    cmocka_unit_test(what_is_written_waits_no_more),
 	    cmocka_unit_test(a_page_that_leads_nowhere_is_none),
