@@ -108,9 +108,9 @@ enum host_result host_list_match(
     const struct host_list *list, const struct client *client, struct list_match *ret);
 
 /*
- * The same for a list that takes something away (block.hosts): an exception that DNS has
- * not told yet keeps nobody out of it, where in every other list it puts all matches in
- * doubt.
+ * The same for a list that takes something away (block.hosts, a limit's when.hosts): an
+ * exception that DNS has not told yet keeps nobody out of it, where in every other list
+ * it puts all matches in doubt.
  */
 enum host_result host_list_match_block(
     const struct host_list *list, const struct client *client, struct list_match *ret);

@@ -240,7 +240,7 @@ static void settle_failed(
 		    name, say, LOG_LEVEL_WARNING, "%s; %s", error,
 		    name->resolved ? "the last good answer is kept"
 				   : "it matches nobody until DNS gives a good answer, "
-				     "whom it may concern is deferred");
+				     "whom it would let in is deferred");
 	}
 	name->told = trouble;
 }

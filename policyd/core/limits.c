@@ -54,7 +54,7 @@ static bool when_holds(
 	    !holds(when->trusted, client_is_trusted(config, facts)))
 		return false;
 	if (when->hosts &&
-	    host_list_match(when->hosts, &facts->client, NULL) != HOST_MATCH)
+	    host_list_match_block(when->hosts, &facts->client, NULL) != HOST_MATCH)
 		return false;
 	if (when->users && !user_is_listed(config, when->users, &facts->user, NULL))
 		return false;

@@ -105,7 +105,7 @@ static void test_stories(void **state)
 	     {{0, NAME_TEMPORARY, "no answer in time", 0, false, false, 0, 5000,
 	       "warning: " AT
 	       "no answer in time; it matches nobody until DNS gives a good "
-	       "answer, whom it may concern is deferred\n"},
+	       "answer, whom it would let in is deferred\n"},
 	      {5000, NAME_TEMPORARY, "SERVFAIL", 0, false, false, 0, 10000, ""},
 	      {15000, NAME_TEMPORARY, "SERVFAIL", 0, false, false, 0, 20000, ""},
 	      {35000, NAME_TEMPORARY, "SERVFAIL", 0, false, false, 0, 40000, ""},
@@ -143,7 +143,7 @@ static void test_stories(void **state)
 	    {"no memory is trouble like any other",
 	     {{0, -12, "", 0, false, false, 0, 5000,
 	       "warning: " AT "out of memory; it matches nobody until DNS gives a good "
-	       "answer, whom it may concern is deferred\n"}}},
+	       "answer, whom it would let in is deferred\n"}}},
 	};
 
 	(void)state;
