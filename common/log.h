@@ -8,6 +8,7 @@
  * reads it) or syslog, facility mail. One line per call; callers escape foreign text with
  * printable(). Never blocks a serving thread: lines go through a bounded ring that one
  * thread writes out; what does not fit is dropped and counted, and a line says how many.
+ * Ordinary lines may wait 5 ms for others to go out with, errors and warnings do not.
  *
  * Lower layers do not log; the programs do.
  */
