@@ -5,6 +5,8 @@
 #include "common/geoip.h"
 #include "common/token.h"
 
+#include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +137,42 @@ struct config *config_unref(struct config *config)
 	if (config && atomic_fetch_sub(&snapshot_of(config)->references, 1) == 1)
 		snapshot_free(snapshot_of(config));
 	return NULL;
+}
+
+static bool copy_text(const char *text, char **ret)
+{
+	*ret = text ? strdup(text) : NULL;
+	return *ret || !text;
+}
+
+int config_copy_redis(const struct config *config, struct config **ret)
+{
+	struct config_snapshot *snapshot = calloc(1, sizeof(*snapshot));
+	size_t servers_size = config->redis.servers_count * sizeof(struct endpoint);
+
+	if (!snapshot)
+		return -ENOMEM;
+	atomic_init(&snapshot->references, 1);
+	struct config *copy = &snapshot->config;
+	copy->has_redis = config->has_redis;
+	copy->redis.servers = malloc(servers_size);
+	copy->redis.servers_count = config->redis.servers_count;
+	copy->redis.mode = config->redis.mode;
+	copy->redis.db = config->redis.db;
+	copy->redis.timeout_ms = config->redis.timeout_ms;
+	copy->redis.on_failure = config->redis.on_failure;
+	if (!copy->redis.servers ||
+	    !copy_text(config->redis.master, &copy->redis.master) ||
+	    !copy_text(config->redis.username, &copy->redis.username) ||
+	    !copy_text(config->redis.password_file, &copy->redis.password_file) ||
+	    !copy_text(config->redis.password, &copy->redis.password) ||
+	    !copy_text(config->redis.prefix, &copy->redis.prefix)) {
+		config_unref(copy);
+		return -ENOMEM;
+	}
+	memcpy(copy->redis.servers, config->redis.servers, servers_size);
+	*ret = copy;
+	return 0;
 }
 
 /* ---- what a reload cannot change ---- */

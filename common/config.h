@@ -328,6 +328,11 @@ int config_load_sockets(
 struct config *config_ref(struct config *config);
 struct config *config_unref(struct config *config); /* returns NULL; NULL is fine */
 
+/* A snapshot of the redis section of @config and no more; nothing else of *ret may be
+ * looked at. For who needs that longer than the lists, which may be large. 0 or -ENOMEM.
+ */
+int config_copy_redis(const struct config *config, struct config **ret);
+
 #define CONFIG_DEFAULT_PATH "/etc/postern/postern.json"
 
 /*

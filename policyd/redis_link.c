@@ -39,7 +39,7 @@ struct redis_link {
 	struct event_base *base;
 	char *purpose;
 	struct config *config; /* in force; NULL: none, or without "redis" */
-	struct config *basis;  /* what the connections were made from, same or older */
+	struct config *basis;  /* the redis section that the connections were made from */
 	struct redis_conn_options options, ask_options, ear_options;
 	struct redis_calls *calls;
 	bool closing;
@@ -736,8 +736,7 @@ void redis_link_set(struct redis_link *link, struct config *config)
 	link->config = next;
 	if (same || !next)
 		return;
-	link->basis = config_ref(next);
-	if (begin(link) < 0) {
+	if (config_copy_redis(next, &link->basis) < 0 || begin(link) < 0) {
 		const struct redis_fault fault = {
 		    REDIS_UNAVAILABLE, REDIS_FAULT_AWAY, "reload", "no memory for it"};
 		redis_news_trouble(&link->reporter, "link", &fault, next);

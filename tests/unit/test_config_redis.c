@@ -36,14 +36,9 @@ static void the_defaults(void **state)
 	config_unref(config);
 }
 
-static void everything_said(void **state)
+static void expect_everything(const struct config *config)
 {
-	(void)state;
-	struct config *config = load_good(
-	    "{\"redis\": {\"servers\": [\"unix:/run/s1\", \"[::1]:26379\"], \"mode\": "
-	    "\"sentinel\", \"master\": \"relay\", \"username\": \"postern\", "
-	    "\"password_file\": \"secret\", \"db\": 3, \"prefix\": \"gw:\", "
-	    "\"timeout\": \"10s\", \"on_failure\": \"defer\"}}");
+	assert_true(config->has_redis);
 	assert_int_equal(config->redis.servers_count, 2);
 	assert_string_equal(config->redis.servers[0].path, "/run/s1");
 	assert_string_equal(config->redis.servers[1].host, "::1");
@@ -56,7 +51,23 @@ static void everything_said(void **state)
 	assert_string_equal(config->redis.prefix, "gw:");
 	assert_int_equal(config->redis.timeout_ms, 10000);
 	assert_int_equal(config->redis.on_failure, STORE_FAILURE_DEFER);
+}
+
+/* A copy of the section holds it when the configuration is gone. */
+static void everything_said(void **state)
+{
+	(void)state;
+	struct config *config = load_good(
+	    "{\"redis\": {\"servers\": [\"unix:/run/s1\", \"[::1]:26379\"], \"mode\": "
+	    "\"sentinel\", \"master\": \"relay\", \"username\": \"postern\", "
+	    "\"password_file\": \"secret\", \"db\": 3, \"prefix\": \"gw:\", "
+	    "\"timeout\": \"10s\", \"on_failure\": \"defer\"}}");
+	struct config *copy;
+	expect_everything(config);
+	assert_int_equal(config_copy_redis(config, &copy), 0);
 	config_unref(config);
+	expect_everything(copy);
+	config_unref(copy);
 }
 
 static void what_does_not_fit_together(void **state)
