@@ -330,7 +330,7 @@ void mask_own(const struct mask_hop *hop, char ret[static MASK_VALUE_MAX])
 	struct span by = {hop->hostname, hop->hostname ? strlen(hop->hostname) : 0};
 	struct span id = {hop->queue_id, hop->queue_id ? strlen(hop->queue_id) : 0};
 	mask_date(hop->time, date);
-	bool has_id = span_has_only(id, "", ID_MAX);
+	bool has_id = span_has_only(id, "-_.", ID_MAX);
 	bool has_by = is_hostname(by);
 	bool has_token = hop->token && hop->token[0] != '\0';
 	snprintf(

@@ -210,6 +210,12 @@ static const struct {
     {"no queue id",
      {"gw.example.org", NULL, false, true, false, false, ARRIVED, NULL},
      " \n\tby gw.example.org (Postfix) with ESMTP;\n\t" ARRIVED_TEXT},
+    {"a queue id of another MTA",
+     {.hostname = "gw.example.org",
+      .queue_id = "1vMAbc-000000012Xy-3abc",
+      .time = ARRIVED},
+     " \n\tby gw.example.org (Postfix) with SMTP id "
+     "1vMAbc-000000012Xy-3abc;\n\t" ARRIVED_TEXT},
     {"a queue id that is none",
      {"gw.example.org", "a\nb", false, true, false, false, ARRIVED, NULL},
      " \n\tby gw.example.org (Postfix) with ESMTP;\n\t" ARRIVED_TEXT},
