@@ -11,9 +11,7 @@
 #define BLOCK_RECORDS 128
 
 /* Results that a record holds itself; more are allocated. */
-#define INLINE_RESULTS 2
-
-#define RECORD_BYTES 64
+#define INLINE_RESULTS 3
 
 /* The index begins with so many slots and doubles: it stays in the caches of a site that
  * remembers few tokens. Moving the largest takes some 50 microseconds. */
@@ -22,19 +20,34 @@
 /* Forgotten at most at each new one: no request pays for a quiet night. */
 #define FORGET_AT_ONCE 2
 
-/* A cache line. */
+#define CACHE_LINE 64
+
+/* A struct charge_result; whether it is over is a bit of the record. */
+struct kept_result {
+	uint64_t used;
+	uint32_t retry_after_s;
+} __attribute__((packed, aligned(4)));
+
+/* Packed for its neighbours' sake: where it stands it is aligned. */
+struct kept_results {
+	struct charge_result *items;
+} __attribute__((packed, aligned(4)));
+
 struct record {
-	alignas(RECORD_BYTES) uint64_t hash[2];
+	alignas(CACHE_LINE) uint64_t hash[2];
 	int64_t time_ms;
-	uint32_t count;
-	enum outcome_kind kind;
 	union {
-		struct charge_result few[INLINE_RESULTS];
-		struct charge_result *many;
+		struct kept_result few[INLINE_RESULTS];
+		struct kept_results many;
 	} results;
+	uint8_t count;
+	uint8_t kind;
+	uint8_t over; /* bit n: the n-th of the few */
 };
 
-static_assert(sizeof(struct record) == RECORD_BYTES, "a request touches one line");
+static_assert(sizeof(struct record) == CACHE_LINE, "a request touches one line");
+static_assert(offsetof(struct record, results) % alignof(void *) == 0, "aligned");
+static_assert(LIMITS_MAX <= UINT8_MAX, "a count fits");
 
 struct token_block {
 	struct record records[BLOCK_RECORDS];
@@ -106,7 +119,7 @@ static bool block_ready(struct tokens *tokens, size_t number)
 		return true;
 	tokens->blocks[number] =
 	    tokens->spare ? tokens->spare
-			  : aligned_alloc(RECORD_BYTES, sizeof(struct token_block));
+			  : aligned_alloc(CACHE_LINE, sizeof(struct token_block));
 	tokens->spare = NULL;
 	return tokens->blocks[number] != NULL;
 }
@@ -126,7 +139,7 @@ static void forget_oldest(struct tokens *tokens)
 
 	remove_slot(tokens, find_slot(tokens, record->hash));
 	if (record->count > INLINE_RESULTS)
-		free(record->results.many);
+		free(record->results.many.items);
 	tokens->first = position_after(tokens, 1);
 	tokens->count--;
 	tokens->forgotten++;
@@ -185,12 +198,22 @@ void tokens_prefetch(const struct tokens *tokens, uint64_t hash)
 
 static void copy_outcome(const struct record *record, struct outcome *ret)
 {
-	ret->kind = record->kind;
+	ret->kind = (enum outcome_kind)record->kind;
 	ret->count = record->count;
-	memcpy(
-	    ret->results,
-	    record->count > INLINE_RESULTS ? record->results.many : record->results.few,
-	    record->count * sizeof(ret->results[0]));
+	if (record->count > INLINE_RESULTS) {
+		memcpy(
+		    ret->results, record->results.many.items,
+		    record->count * sizeof(ret->results[0]));
+		return;
+	}
+	for (unsigned i = 0; i < record->count; i++) {
+		const struct kept_result *kept = &record->results.few[i];
+		ret->results[i] = (struct charge_result){
+		    .used = kept->used,
+		    .over = record->over >> i & 1,
+		    .retry_after_s = kept->retry_after_s,
+		};
+	}
 }
 
 bool tokens_find(
@@ -242,19 +265,32 @@ static bool index_ready(struct tokens *tokens)
 	return true;
 }
 
-static bool keep_results(struct record *record, const struct outcome *outcome)
+static bool keep_many(struct record *record, const struct outcome *outcome)
 {
 	size_t size = outcome->count * sizeof(outcome->results[0]);
-	struct charge_result *results = record->results.few;
+	struct charge_result *items = malloc(size);
 
-	if (outcome->count > INLINE_RESULTS) {
-		results = record->results.many = malloc(size);
-		if (!results)
-			return false;
+	if (!items)
+		return false;
+	memcpy(items, outcome->results, size);
+	record->results.many.items = items;
+	return true;
+}
+
+/* False: no memory. */
+static bool keep_outcome(struct record *record, const struct outcome *outcome)
+{
+	record->kind = (uint8_t)outcome->kind;
+	record->count = (uint8_t)outcome->count;
+	record->over = 0;
+	if (outcome->count > INLINE_RESULTS)
+		return keep_many(record, outcome);
+	for (unsigned i = 0; i < outcome->count; i++) {
+		const struct charge_result *result = &outcome->results[i];
+		record->results.few[i] = (struct kept_result){
+		    .used = result->used, .retry_after_s = result->retry_after_s};
+		record->over |= (uint8_t)(result->over << i);
 	}
-	memcpy(results, outcome->results, size);
-	record->kind = outcome->kind;
-	record->count = (uint32_t)outcome->count;
 	return true;
 }
 
@@ -272,7 +308,7 @@ void tokens_add(
 	if (!index_ready(tokens) || !block_ready(tokens, position / BLOCK_RECORDS))
 		return;
 	struct record *record = record_at(tokens, position);
-	if (!keep_results(record, outcome))
+	if (!keep_outcome(record, outcome))
 		return;
 	record->hash[0] = hash[0];
 	record->hash[1] = hash[1];

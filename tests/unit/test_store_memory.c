@@ -201,6 +201,36 @@ static void test_token(void **state)
 	store_free(store);
 }
 
+/* However many charges: a record holds few results itself. */
+static void test_a_repetition_hears_all_of_it_again(void **state)
+{
+	(void)state;
+	struct store *store = new_store(100);
+	struct charge five[5] = {
+	    charge("a", WINDOW_USE_MAX, WINDOW_USE_MAX, false),
+	    charge("b", 9, 2, false), /* never fits */
+	    charge("c", 1, 10, false), charge("d", 3, 5, false),
+	    charge("e", 0x123456789aU, 0xffffffffffU, false)};
+
+	ask(store, true, "", START_MS, &five[3], 1); /* d: full at the next */
+	for (size_t count = 1; count <= 5; count++) {
+		char token[16];
+		snprintf(token, sizeof(token), "token %zu", count);
+		struct outcome first = ask(store, true, token, START_MS, five, count);
+		struct outcome again = ask(store, true, token, START_MS + 1000, five, 1);
+		assert_int_equal(again.count, count);
+		assert_same_outcome(&first, &again);
+		assert_int_equal(again.results[0].over, count > 1);
+		if (count > 1) {
+			assert_true(again.results[1].over);
+			assert_true(again.results[1].retry_after_s == UINT32_MAX);
+		}
+		if (count > 2)
+			assert_false(again.results[2].over);
+	}
+	store_free(store);
+}
+
 static void test_token_lasts_a_quarter_of_an_hour(void **state)
 {
 	(void)state;
@@ -728,6 +758,7 @@ int main(void)
 	    cmocka_unit_test(test_all_or_nothing),
 	    cmocka_unit_test(test_soft_ones_do_not_hinder),
 	    cmocka_unit_test(test_token),
+	    cmocka_unit_test(test_a_repetition_hears_all_of_it_again),
 	    cmocka_unit_test(test_token_lasts_a_quarter_of_an_hour),
 	    cmocka_unit_test(test_tokens_are_bounded),
 	    cmocka_unit_test(test_tokens_by_the_thousand),
