@@ -219,10 +219,13 @@ static bool pool_flush(struct connection_pool *pool, struct connection *connecti
 	bool kept = sent == pool->out_len ||
 		    keep_output(connection, pool->out + sent, pool->out_len - sent);
 	pool->out_len = 0;
-	if (!kept)
+	if (!kept) {
 		complain(
 		    pool->complaints, COMPLAINT_MEMORY,
 		    "no memory for a connection's output; closed; Postfix will defer");
+		/* An answer that is still awaited must not pass for a lost one. */
+		shutdown(connection->fd, SHUT_RDWR);
+	}
 	return kept;
 }
 

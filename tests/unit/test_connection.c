@@ -42,12 +42,17 @@ static void answer(struct connection *connection, const struct request *request)
 	connection_answer(connection, text, (size_t)len);
 }
 
+static bool is_late(const struct request *request)
+{
+	return request->sender.len == 4 && memcmp(request->sender.data, "late", 4) == 0;
+}
+
 static void handle(
     void *context, struct connection *connection, const struct request *request)
 {
 	struct rig *rig = context;
 	rig->asked++;
-	if (rig->later) {
+	if (rig->later || is_late(request)) {
 		assert_null(rig->kept);
 		rig->kept = connection;
 		rig->request = *request;
@@ -64,11 +69,22 @@ static void answer_kept(struct rig *rig)
 	answer(connection, &rig->request);
 }
 
+static bool no_realloc;
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	return no_realloc ? NULL : __real_realloc(old, size);
+}
+
 static int open_client(struct rig *rig)
 {
-	int pair[2];
+	int pair[2], least = 1;
 	assert_int_equal(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	/* As little as the kernel allows: what nobody reads fills it soon. */
+	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &least, sizeof(least));
 	assert_int_equal(connection_open(rig->pool, pair[0], "unix:/test"), 0);
 	return pair[1];
 }
@@ -388,6 +404,37 @@ static void test_later(void **state)
 	assert_string_equal(receive(rig->client), "action=fourth\n\n");
 }
 
+/* Its answer would stand where those are expected that were lost. */
+static void test_no_memory_beside_an_awaited_answer(void **state)
+{
+	struct rig *rig = *state;
+	static const char text[] = TYPE "sender=a\n\n";
+	char many[60000], buf[1024];
+	size_t len = 0;
+	while (len < sizeof(many) - 100)
+		len += (size_t)snprintf(many + len, sizeof(many) - len, "%s", text);
+	len += (size_t)snprintf(many + len, sizeof(many) - len, TYPE "sender=late\n\n");
+	must_send(rig->client, many, len);
+
+	struct capture capture;
+	assert_int_equal(capture_begin(&capture), 0);
+	no_realloc = true;
+	turn(rig);
+	no_realloc = false;
+	capture_end(&capture, buf, sizeof(buf));
+	if (!strstr(buf, "no memory for a connection's output"))
+		fail_msg("got: %s", buf);
+	assert_non_null(rig->kept);
+	const char *got = receive(rig->client);
+	assert_true(strncmp(got, "action=a\n\n", 10) == 0);
+	answer_kept(rig);
+	got = receive(rig->client);
+	if (strstr(got, "late"))
+		fail_msg("got: %s", got);
+	turn(rig);
+	assert_int_equal(connection_pool_count(rig->pool), 0);
+}
+
 static void test_half_closed(void **state)
 {
 	struct rig *rig = *state;
@@ -444,6 +491,7 @@ int main(void)
 	    RIGGED(test_slow),
 	    RIGGED(test_idle),
 	    RIGGED(test_later),
+	    RIGGED(test_no_memory_beside_an_awaited_answer),
 	    RIGGED(test_half_closed),
 	    RIGGED(test_gone_before_the_answer),
 	    RIGGED(test_drain),
