@@ -28,10 +28,10 @@ def redis(redis_server):
 @pytest.fixture
 def node(redis, policyd_at_rest, build):
     """A daemon on that Redis, with its command."""
-    def start(name, on_failure, **settings):
+    def start(name, on_failure, timeout="5s", **settings):
         daemon = control_client.controlled(
             policyd_at_rest, hostname=name, limits=LIMITS,
-            redis={"servers": [redis.address], "timeout": "5s", "on_failure": on_failure},
+            redis={"servers": [redis.address], "timeout": timeout, "on_failure": on_failure},
             auth={"require_tls": False, "blocked_ports": []}, **settings)
         daemon.allow(r"warning: redis |error: redis ")
         return daemon, Command(build, daemon)
@@ -95,7 +95,7 @@ def test_redis_is_away(nodes, redis):
 
 
 def test_what_counts_alone_is_shown_against_its_share(node, redis):
-    daemon, postern = node("gw1.example.org", "local", nodes=4)
+    daemon, postern = node("gw1.example.org", "local", timeout="100ms", nodes=4)
     redis.kill()
     # The thread that answers commands finds out by itself.
     wait_until(lambda: postern("usage").returncode == 0, "the daemon's own counters")
