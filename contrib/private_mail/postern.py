@@ -54,6 +54,7 @@ class Daemon:
         self._notify = None
         self.process = None
         self._before = []  # lines of earlier processes
+        self._ended_with = 0
 
     def start(self, timeout=30):
         self.launch()
@@ -115,6 +116,11 @@ class Daemon:
     def output(self):
         return self._before + (self.process.lines() if self.process else [])
 
+    def all_lines(self, word):
+        """Ends it; all its lines with @word. What it logs may come after what it answers."""
+        self.stop()
+        return [line for line in self.output() if word in line]
+
     def mark(self):
         return self.process.mark()
 
@@ -127,12 +133,11 @@ class Daemon:
         self._forget()
 
     def stop(self, timeout=30):
-        """SIGTERM; returns the exit code."""
-        if self.process is None:
-            return 0
-        code = self.process.stop(timeout)
-        self._forget()
-        return code
+        """SIGTERM; returns the exit code, also of one that was stopped before."""
+        if self.process:
+            self._ended_with = self.process.stop(timeout)
+            self._forget()
+        return self._ended_with
 
     def _forget(self):
         self.process.wait()

@@ -148,7 +148,6 @@ class PolicyDaemon(Daemon):
         super().__init__(build / "policyd" / "postern-policyd",
                          self.top / "postern.json", types.SimpleNamespace(top=self.top))
         self._allowed = []
-        self._ended_with = 0
         self.exit_code = 0
 
     def basis(self):
@@ -177,16 +176,6 @@ class PolicyDaemon(Daemon):
 
     def connect(self, **options):
         return Client(self.path, **options)
-
-    def stop(self, timeout=30):
-        if self.process:
-            self._ended_with = super().stop(timeout)
-        return self._ended_with
-
-    def all_lines(self, word):
-        """Ends the daemon; all its lines with @word."""
-        self.stop()
-        return [line for line in self.output() if word in line]
 
     def allow(self, pattern):
         """Lines in which @pattern is found are expected in this test."""

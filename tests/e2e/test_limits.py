@@ -65,7 +65,7 @@ def test_refusals_ban_the_client(mail, postern):
         client.mail("x@elsewhere.example")
         reply = client.rcpt("joe@inside.example")
         assert (reply.code, "Limit ban: 3 of 2 refusals" in reply.text) == (554, True), reply
-    said = [line for line in daemons.policyd.output() if "is blocked until" in line]
+    said = daemons.policyd.all_lines("is blocked until")
     assert len(said) == 1 and f"limit ban: client {STRANGER} is blocked" in said[0]
 
 

@@ -53,6 +53,7 @@ def test_more_sessions_than_descriptors(milter_at_rest):  # noqa: F811
         for session in kept[::20]:
             daemon.assert_signed(HEADERS, b"hello\r\n", session.message(HEADERS))
         assert processor_s(child) - before < 5
+    daemon.daemon.process.wait_for_line("descriptors allows")
     lines = [line for line in daemon.daemon.output() if "descriptors allows" in line]
     assert len(lines) == 1 and " 60 sessions are open" in lines[0], lines
     # Their places are free again.

@@ -208,7 +208,7 @@ def test_a_release_that_was_not_proven_is_warned_about_once(milter_at_rest):  # 
     for version in ("Postfix 3.7.9", "Postfix 4.0.1", "Postfix 4.0.1", "Postfix 3.70.1"):
         with daemon.session(dict(SUBMISSION, v=version)) as session:
             assert session.message([FROM]).verdict == "continue"
-    warnings = [line for line in daemon.daemon.output() if "not proven" in line]
+    warnings = daemon.daemon.all_lines("not proven")
     assert len(warnings) == 2 and "4.0.1" in warnings[0] and "3.70.1" in warnings[1]
 
 
